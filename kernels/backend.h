@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/kv.h"
+#include "kernels/tensor.h"
+#include "kernels/ternary.h"
+
+namespace ternion {
+
+// Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
+// unless a name says `host`. Operations run in the order they are called; Synchronize waits for the last.
+//
+// Rounding: float32 throughout, no fused multiply-add, every sum in an order fixed by the element's index
+// (docs/numerics.md). Segment(x, begin, n): n is a power of two; the tree that halves n: first x[i] + x[i + n/2], ...
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Memory. Allocate fails with kResourceExhausted; the memory is zeroed.
+  virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
+  virtual void CopyFromHost(void* device, const void* host, size_t bytes) = 0;
+  virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
+  virtual void Synchronize() = 0;
+
+  // out[t] = float32(table[rows_host[t]]).                      table [vocab, h], out [T, h]
+  virtual void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
+                          TensorView<float> out) = 0;
+
+  // out[t][s] = Segment sum of x[t][i]^2 over the `segment` channels i of segment s (a power of two, at most 32).
+  //                                                             x [T, n], out [T, n / segment]
+  virtual void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) = 0;
+  // y = x / sqrt(S / width + eps) * weight, S = the row's `sums` added in ascending order.
+  //                                                             x, y [T, n], sums [T, any], weight [1, n]
+  virtual void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
+                       TensorView<const float> weight, TensorView<float> y) = 0;
+  // y = x * weight, column by column.                           x, y [T, n], weight [1, n]
+  virtual void ScaleColumns(TensorView<const float> x, TensorView<const float> weight, TensorView<float> y) = 0;
+
+  // out[t] = max |x[t][i]|.                                     x [T, n], out [1, T]
+  virtual void RowAbsMax(TensorView<const float> x, TensorView<float> out) = 0;
+  // a = max(absmax[t], floor); code = clip(rint(x * (127 / a)), -128, 127); scale = a / 127 (NUMERICS, Q8).
+  virtual void QuantizeInt8(TensorView<const float> x, TensorView<const float> absmax, float floor,
+                            QuantizedRows out) = 0;
+  // a = max(mean|x|, 1e-5); code = clip(rint(x * (sqrt7 / a)), -8, 7); scale = a / sqrt7 (BitNet a4.8, Q4).
+  // The mean adds Segment sums of 32 channels (n must be a multiple) in ascending order.
+  virtual void QuantizeInt4(TensorView<const float> x, QuantizedRows out) = 0;
+  // Two INT4 codes a byte, the even channel in the low nibble.  codes [T, n], packed [T, n / 2], n even
+  virtual void PackInt4(TensorView<const int8_t> codes, TensorView<uint8_t> packed) = 0;
+  virtual void UnpackInt4(TensorView<const uint8_t> packed, TensorView<int8_t> codes) = 0;
+  // threshold[t] = the k-th largest |x[t][i]|, 1 <= k <= n.     x [T, n], threshold [1, T]
+  virtual void KthMagnitude(TensorView<const float> x, int64_t k, TensorView<float> threshold) = 0;
+  // x[t][i] = 0 where |x[t][i]| < threshold[t].
+  virtual void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) = 0;
+
+  // Packs W [outputs, inputs] for TernaryMatmul. Fails with kResourceExhausted.
+  virtual absl::StatusOr<PackedTernary> PackTernary(TernaryLayout layout, int64_t outputs, int64_t inputs,
+                                                    TritReader reader) = 0;
+  // out = codes . W^T, exact.                                   codes [T, inputs], out [T, outputs]
+  // Of a kByInput matrix the weights of zero inputs are not read, where that is faster.
+  virtual void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out) = 0;
+  // y[t][o] = float32(sums[t][o]) * (row_scale[t] * weight_scale[o]).
+  //                                     sums, y [T, n], row_scale [1, T], weight_scale [1, n]
+  virtual void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
+                          TensorView<const float> weight_scale, TensorView<float> y) = 0;
+  // y[t][o] = relu(g)^2 * u with g, u = Dequantize of codes . gate^T and codes . up^T. Weights of `up` whose gate
+  // is not positive are not read, where that is faster.         gate, up: kByOutput [n, inputs], y [T, n]
+  virtual void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
+                          TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                          TensorView<float> y) = 0;
+  // y = silu(g) * u, silu(g) = g / (1 + exp(-g)).
+  virtual void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
+                         TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                         TensorView<float> y) = 0;
+
+  // x += y.                                                     [T, n]
+  virtual void Add(TensorView<const float> y, TensorView<float> x) = 0;
+  // x[t] *= factor[t].                                          x [T, n], factor [1, T]
+  virtual void ScaleRows(TensorView<const float> factor, TensorView<float> x) = 0;
+
+  // Rotates the pairs (i, i + head_dim / 2) of every head of x by the slices' positions.
+  //              x [T, stride], heads at columns [column, column + heads * head_dim); cos_sin [positions, head_dim]:
+  //              head_dim / 2 cosines, then as many sines.
+  virtual void Rope(TensorView<float> x, int64_t column, int heads, int head_dim, TensorView<const float> cos_sin,
+                    absl::Span<const KvSlice> slices_host) = 0;
+  // Rounds K and V of the step's tokens to the cache's format and writes them to their slots.
+  //              qkv [T, (query_heads + 2 * kv_heads) * head_dim]: queries, keys, values of the local heads
+  virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
+                       const KvLayer& cache) = 0;
+  // Causal softmax(q k^T / sqrt(head_dim)) v over the cache alone; qkv as above.     out [T, query_heads * head_dim]
+  // By blocks of kKvBlockTokens absolute positions: score = sum over channels in ascending order of q * k, times
+  // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position; blocks
+  // merge in ascending order: M' = max(M, m), L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
+  virtual void Attention(TensorView<const float> qkv, const HeadShard& heads,
+                         absl::Span<const KvSlice> slices_host, const KvLayer& cache, TensorView<float> out) = 0;
+
+  // logits[t][v] = x[t] . table[v]: 16 partial sums by channel modulo 16, each in ascending order, then Segment.
+  //                                       x [T, h] (h a multiple of 16), table [vocab, h], logits [T, vocab]
+  virtual void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) = 0;
+
+  // Wire formats of float rows (NUMERICS). One row of n channels takes WireRowBytes(format, n) bytes.
+  // int8: per 128 channels a bf16 scale s = absmax / 127 rounded up to bf16, code = clip(rint(x / s), -127, 127).
+  // int4: per 32 channels a bf16 minimum (rounded down) and step s = (max - min) / 15 (rounded up),
+  //       code = clip(rint((x - min) / s), 0, 15). The last group of a row may be short.
+  virtual void EncodeInt8(TensorView<const float> x, TensorView<uint8_t> wire) = 0;
+  virtual void EncodeInt4(TensorView<const float> x, TensorView<uint8_t> wire) = 0;
+  // x (+)= the decoded rows: added when `add`, else stored.
+  virtual void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) = 0;
+  virtual void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) = 0;
+  // sum += part, exact.                                         [T, n]
+  virtual void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) = 0;
+};
+
+// Bytes of one encoded row of n channels: per group its bf16 header(s), then its codes.
+int64_t WireRowBytesInt8(int64_t channels);
+int64_t WireRowBytesInt4(int64_t channels);
+
+// The CPU backend with `threads` threads, the caller's own among them.
+std::unique_ptr<Backend> MakeCpuBackend(int threads);
+
+// The CUDA backend on a device of this host, or why there is none.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device);
+
+}  // namespace ternion

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <functional>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace ternion::cpu {
+
+// Each operation is defined in the file of its name beside this one; contracts are in kernels/backend.h.
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(int threads, Isa isa) : pool_(threads), isa_(isa) {}
+
+  absl::StatusOr<Buffer> Allocate(size_t bytes) override;
+  void CopyFromHost(void* device, const void* host, size_t bytes) override;
+  void CopyToHost(void* host, const void* device, size_t bytes) override;
+  void Synchronize() override {}
+
+  void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
+                  TensorView<float> out) override;
+  void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) override;
+  void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
+               TensorView<const float> weight, TensorView<float> y) override;
+  void ScaleColumns(TensorView<const float> x, TensorView<const float> weight, TensorView<float> y) override;
+  void RowAbsMax(TensorView<const float> x, TensorView<float> out) override;
+  void QuantizeInt8(TensorView<const float> x, TensorView<const float> absmax, float floor,
+                    QuantizedRows out) override;
+  void QuantizeInt4(TensorView<const float> x, QuantizedRows out) override;
+  void PackInt4(TensorView<const int8_t> codes, TensorView<uint8_t> packed) override;
+  void UnpackInt4(TensorView<const uint8_t> packed, TensorView<int8_t> codes) override;
+  void KthMagnitude(TensorView<const float> x, int64_t k, TensorView<float> threshold) override;
+  void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) override;
+  absl::StatusOr<PackedTernary> PackTernary(TernaryLayout layout, int64_t outputs, int64_t inputs,
+                                            TritReader reader) override;
+  void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out) override;
+  void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
+                  TensorView<const float> weight_scale, TensorView<float> y) override;
+  void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
+                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                  TensorView<float> y) override;
+  void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
+                 TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                 TensorView<float> y) override;
+  void Add(TensorView<const float> y, TensorView<float> x) override;
+  void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;
+  void Rope(TensorView<float> x, int64_t column, int heads, int head_dim, TensorView<const float> cos_sin,
+            absl::Span<const KvSlice> slices_host) override;
+  void WriteKv(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
+               const KvLayer& cache) override;
+  void Attention(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
+                 const KvLayer& cache, TensorView<float> out) override;
+  void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;
+  void EncodeInt8(TensorView<const float> x, TensorView<uint8_t> wire) override;
+  void EncodeInt4(TensorView<const float> x, TensorView<uint8_t> wire) override;
+  void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
+  void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
+  void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) override;
+
+  ThreadPool& pool() { return pool_; }
+  Isa isa() const { return isa_; }
+
+ private:
+  ThreadPool pool_;
+  Isa isa_;
+};
+
+}  // namespace ternion::cpu

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ternion {
+
+// The control plane: TCP between rank 0 and every other rank. Frames are fixed-layout and length-capped:
+//   uint32 length of the payload (little-endian, at most kMostFrameBytes), uint32 kind, payload.
+// A frame longer than the cap, an unknown rank, a second connection of a rank, or a wrong proof ends the connection.
+//
+// Handshake: rank 0 makes a 32-byte secret, which travels to the ranks over MPI. The server sends a 32-byte nonce; the
+// client answers with its rank, a nonce of its own and HMAC-SHA256(secret, "ternion client" | server nonce | client
+// nonce | rank); the server proves itself with HMAC-SHA256(secret, "ternion server" | client nonce | server nonce).
+// Proofs are compared in constant time.
+struct Frame {
+  uint32_t kind = 0;
+  std::string payload;
+};
+inline constexpr size_t kMostFrameBytes = 64u << 20;
+
+// 32 bytes from the operating system's random source.
+absl::StatusOr<std::string> MakeControlSecret();
+
+// Rank 0's side. A thread of its own runs the sockets; callbacks come on it and must not block.
+class ControlServer {
+ public:
+  struct Callbacks {
+    std::function<void(int rank, Frame frame)> on_frame;
+    // The connection to a rank ended or it has been silent too long; once per rank, not after Stop.
+    std::function<void(int rank, absl::Status why)> on_lost;
+  };
+
+  // Listens on `address` (empty: every interface) and a free port.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(const std::string& address, std::string secret,
+                                                               int world, Callbacks callbacks,
+                                                               std::chrono::milliseconds silence_limit);
+  virtual ~ControlServer() = default;
+  virtual uint16_t port() const = 0;
+  // Waits until ranks 1 .. world-1 are connected and proven; kDeadlineExceeded names those that are missing.
+  virtual absl::Status WaitForAll(std::chrono::milliseconds limit) = 0;
+  // Queues a frame to one rank or to all others; never blocks. Frames to one rank arrive in order.
+  virtual void SendTo(int rank, Frame frame) = 0;
+  virtual void SendToAll(Frame frame) = 0;
+  // Sends what is queued, then closes. No callback comes afterwards.
+  virtual void Stop() = 0;
+};
+
+// Another rank's side. Heartbeats go to the server every second from a thread of its own.
+class ControlClient {
+ public:
+  // Tries until `limit` has passed. kUnauthenticated when the server cannot prove that it knows the secret.
+  static absl::StatusOr<std::unique_ptr<ControlClient>> Connect(const std::string& host, uint16_t port,
+                                                                std::string secret, int rank,
+                                                                std::chrono::milliseconds limit);
+  virtual ~ControlClient() = default;
+  // The next frame from rank 0. Sleeps until there is one; kUnavailable when the connection has ended.
+  virtual absl::StatusOr<Frame> Next() = 0;
+  // Queues a frame to rank 0; never blocks.
+  virtual void Send(Frame frame) = 0;
+  virtual void Stop() = 0;
+};
+
+}  // namespace ternion

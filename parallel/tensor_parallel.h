@@ -1,0 +1,128 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/backend.h"
+#include "parallel/communicator.h"
+#include "parallel/sharding.h"
+
+namespace ternion {
+
+// How float rows or int32 sums travel (docs/numerics.md).
+enum class WireFormat : uint8_t {
+  kExact,  // sums: int32; rows: float32
+  kInt8,   // per 128 channels a bf16 scale
+  kInt4,   // per 32 channels a bf16 minimum and step
+};
+absl::StatusOr<WireFormat> ParseWireFormat(std::string_view name);  // exact, int8, int4
+std::string_view WireFormatName(WireFormat format);
+// Bytes of one row of `channels` on the wire.
+int64_t WireRowBytes(WireFormat format, int64_t channels);
+
+// Bytes this rank sent to other ranks, by kind. Written by the engine thread, read by any.
+struct WireBytes {
+  std::atomic<int64_t> reduce{0};    // row-parallel sums
+  std::atomic<int64_t> gather{0};    // activation codes, statistics, thresholds, embedding rows
+  std::atomic<int64_t> pipeline{0};  // stage boundaries, logits excepted
+};
+
+// The exchanges of one tensor-parallel group, over steps of T tokens (rows).
+//
+// With few tokens (one-shot) every rank holds and sums all rows. With more (sequence-parallel) row t belongs to rank
+// floor(t * tp / T), and an owner of no rows still takes part. "Owned rows" below are all T rows in the first case
+// and this rank's share in the second. Both give the same bits. T is the same on every rank.
+class TensorParallel {
+ public:
+  // Steps of at most this many tokens are one-shot.
+  static constexpr int64_t kOneShotTokens = 16;
+
+  // `most_tokens` and `most_channels` bound T and the widest row; buffers are allocated once.
+  static absl::StatusOr<std::unique_ptr<TensorParallel>> Create(Backend* backend, Communicator* group,
+                                                                WireBytes* counters, int64_t most_tokens,
+                                                                int64_t most_channels,
+                                                                int64_t one_shot_tokens = kOneShotTokens);
+
+  int rank() const { return group_->rank(); }
+  int size() const { return group_->size(); }
+  bool sequence_parallel(int64_t tokens) const { return size() > 1 && tokens > one_shot_tokens_; }
+  // Rows of T that rank `rank` owns; all of them when one-shot.
+  Range OwnedRows(int64_t tokens, int rank) const;
+  Range OwnedRows(int64_t tokens) const { return OwnedRows(tokens, rank()); }
+
+  // Sum over ranks of int32 partial sums.                        partial [T, n] -> sum [owned, n]
+  absl::Status ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum);
+  // Sum over ranks of float rows, each rank's (its own too) rounded to int8 or int4 once, decoded and added in rank
+  // order; `extra` is one float a row that travels with it unrounded and is summed in rank order (null: none).
+  //                                        partial [T, n], extra [1, T] -> sum [owned, n], extra_sum [1, owned]
+  absl::Status ReduceLossy(WireFormat format, TensorView<const float> partial, const float* extra,
+                           TensorView<float> sum, float* extra_sum);
+
+  // Owned rows of codes and scales -> all T rows on every rank. `int4`: two codes share a byte on the wire. A no-op
+  // copy when one-shot.                                          mine [owned, n] -> all [T, n]
+  absl::Status GatherCodes(bool int4, BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all);
+
+  // Every rank's columns of all T rows, side by side in rank order.   mine [T, c_r] -> all [T, sum c_r];
+  // columns[r] = c_r.
+  absl::Status GatherColumns(TensorView<const float> mine, absl::Span<const int64_t> columns, TensorView<float> all);
+  // Elementwise maximum over ranks.                              values [1, T], in place
+  absl::Status MaxOverRanks(TensorView<float> values);
+  // The k-th largest magnitude of each whole row, whose columns are spread over the ranks; the same on every rank.
+  //                                                              mine [T, c_r] -> threshold [1, T]
+  absl::Status KthMagnitude(TensorView<const float> mine, absl::Span<const int64_t> columns, int64_t k,
+                            TensorView<float> threshold);
+
+  // Rows of a table that is split over the ranks by `shard` (this rank's part of [0, vocab)); ids_host [T].
+  //                                      table [shard.size(), h] -> out [owned, h], float32
+  absl::Status EmbedRows(TensorView<const BFloat16> table, int64_t vocab, absl::Span<const int32_t> ids_host,
+                         TensorView<float> out);
+
+  // All rows from their owners (for the head): mine [owned, n] -> all [T, n]. A copy when one-shot.
+  absl::Status GatherRows(TensorView<const float> mine, TensorView<float> all);
+
+ private:
+  TensorParallel() = default;
+
+  Backend* backend_ = nullptr;
+  Communicator* group_ = nullptr;
+  WireBytes* counters_ = nullptr;
+  int64_t one_shot_tokens_ = kOneShotTokens;
+  Buffer send_;
+  Buffer recv_;
+};
+
+// The boundary between pipeline stages: the residual x of owned rows. In the next stage a tp rank receives the rows
+// floor(t * tp / T) = its own; when the step is one-shot the stage then shares them, still encoded, so that every
+// rank decodes the same bytes.
+class PipelineLink {
+ public:
+  // `world_peers`: a communicator over this tp rank's column of the grid, one rank a stage.
+  static absl::StatusOr<std::unique_ptr<PipelineLink>> Create(Backend* backend, Communicator* column,
+                                                              Communicator* group, TensorParallel* tensor_parallel,
+                                                              WireBytes* counters, WireFormat format,
+                                                              int64_t most_tokens, int64_t hidden);
+  // x [owned, h] of this stage (all T rows when one-shot) to the next stage.
+  absl::Status Send(int64_t tokens, TensorView<const float> x);
+  // From the previous stage into x [owned, h].
+  absl::Status Recv(int64_t tokens, TensorView<float> x);
+
+ private:
+  PipelineLink() = default;
+
+  Backend* backend_ = nullptr;
+  Communicator* column_ = nullptr;
+  Communicator* group_ = nullptr;
+  TensorParallel* tensor_parallel_ = nullptr;
+  WireBytes* counters_ = nullptr;
+  WireFormat format_ = WireFormat::kExact;
+  Buffer mine_;
+  Buffer all_;
+};
+
+}  // namespace ternion

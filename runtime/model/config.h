@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "parallel/sharding.h"
+
+namespace ternion {
+
+enum class Activation : uint8_t { kRelu2, kSilu };
+// How the inputs of column-parallel layers are quantized (docs/numerics.md).
+enum class InputQuantization : uint8_t { kInt8, kInt4 };
+// What a file's weight_scale does: a48/b1.58 "autobitlinear" stores mean|W| (multiply), "bitlinear" its inverse.
+enum class WeightScale : uint8_t { kMultiply, kDivide };
+// kOffline: packed ternary weights with a scale. kOnline: bf16/f16/f32 weights, quantized when they are loaded.
+enum class WeightForm : uint8_t { kOffline, kOnline };
+
+// A model's architecture, from config.json (Hugging Face's names, docs/numerics.md for ours).
+struct ModelConfig {
+  ModelShape shape;
+  Activation activation = Activation::kRelu2;
+  InputQuantization input = InputQuantization::kInt8;
+  double attention_topk = 1.0;  // share of o_proj's inputs that is kept; 1: all
+  bool sub_norms = true;        // attn_sub_norm and ffn_sub_norm
+  bool tied_embeddings = true;  // the head is the embedding
+  WeightScale weight_scale = WeightScale::kMultiply;
+  WeightForm weight_form = WeightForm::kOffline;
+  float rms_norm_eps = 1e-5f;
+  float rope_theta = 1e4f;
+  int64_t max_positions = 0;
+  std::vector<int32_t> bos_ids;
+  std::vector<int32_t> eos_ids;
+  std::string text;  // the file's content, for the digest that ranks compare
+};
+
+// Errors name the file and the field, and what would be right: kNotFound, kInvalidArgument.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
+// From the text of a config.json; `where` names it in errors.
+absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view where);
+
+}  // namespace ternion

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "parallel/process_grid.h"
+#include "parallel/sharding.h"
+#include "runtime/model/config.h"
+
+namespace ternion {
+
+// A ternary layer's shard: y = (codes . trits^T) * (row scale * scale of the output).
+struct TernaryLinear {
+  PackedTernary packed;
+  Buffer scale;  // float32 [1, outputs]: each original matrix's weight_scale, repeated
+};
+
+// One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
+struct LayerWeights {
+  Buffer input_norm;      // [1, h]
+  TernaryLinear qkv;      // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: the rank's heads, q then k then v
+  Buffer attn_sub_norm;   // [1, attention.size()], the rank's channels
+  TernaryLinear o;        // kByInput [h, attention.size()]
+  Buffer post_norm;       // [1, h]
+  TernaryLinear gate;     // kByOutput [ffn.size(), h]
+  TernaryLinear up;       // kByOutput [ffn.size(), h]
+  Buffer ffn_sub_norm;    // [1, ffn.size()]
+  TernaryLinear down;     // kByInput [h, ffn.size()]
+};
+
+// What one rank holds of a model.
+struct StageWeights {
+  LayerShard shard;
+  Range layer_range;                 // the stage's layers
+  std::vector<LayerWeights> layers;
+  Buffer embedding;                  // bfloat16 [vocab shard, h]; on the first stage, and on the last when tied
+  Buffer final_norm;                 // float32 [1, h]; last stage
+  Buffer head;                       // bfloat16 [vocab shard, h]; last stage, empty when tied
+};
+
+// Called with the share that is done, 0 to 1.
+using LoadProgress = absl::FunctionRef<void(double done)>;
+
+// Where a model's weights come from.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual const ModelConfig& config() const = 0;
+  // Reads only what this rank needs. Errors: kNotFound (a file or tensor), kDataLoss (malformed), kInvalidArgument
+  // (shape, dtype, a matrix of zeros), kResourceExhausted; each names the file and the tensor.
+  virtual absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend, LoadProgress progress) = 0;
+  // Sixteen hex digits that two ranks share exactly when they read the same model: config, tensor names, shapes,
+  // offsets and a sample of every tensor's bytes.
+  virtual std::string Digest() const = 0;
+};
+
+// A Hugging Face folder: config.json, model.safetensors or model.safetensors.index.json with its shards.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenCheckpoint(const std::filesystem::path& folder);
+
+// Random weights of the shape that `config_file` (a config.json) gives, the same on every rank count: weights are a
+// function of layer, matrix, row and column. Trits are uniform over -1, 0, 1.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenSynthetic(const std::filesystem::path& config_file);
+
+// Bytes of packed weights, embedding, head, norms on a rank; what Load will allocate.
+struct WeightMemory {
+  int64_t ternary_bytes = 0;
+  int64_t embedding_bytes = 0;  // embedding and head
+  int64_t other_bytes = 0;      // norms and scales
+  int64_t total() const { return ternary_bytes + embedding_bytes + other_bytes; }
+};
+WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid);
+
+}  // namespace ternion

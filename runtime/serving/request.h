@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ternion {
+
+// How the next token is drawn from the logits. temperature 0 takes the largest (ties: the lowest id).
+struct SamplingParams {
+  float temperature = 0.0f;  // >= 0
+  int32_t top_k = 0;         // 0: no limit
+  float top_p = 1.0f;        // (0, 1]
+  uint64_t seed = 0;         // the same seed gives the same tokens, whatever else is in the batch
+};
+
+// One request for the engine: token ids in, token ids out. Text, stop strings and chat are made of this elsewhere.
+struct GenerateRequest {
+  std::vector<int32_t> prompt;  // at least one id, each in [0, vocab)
+  int64_t max_tokens = 128;     // at least 1; generation also ends when the context is full
+  SamplingParams sampling;
+  bool ignore_eos = false;
+  bool hash_logits = false;     // fill TokenEvent::logits_hash
+  std::vector<int32_t> stop_ids;  // ends like an end-of-sequence id
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
+std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "abort"
+
+// One generated token, or the end of a request that failed.
+struct TokenEvent {
+  absl::Status status;                  // not ok: the request failed, and no other event follows
+  int32_t token = -1;                   // an end-of-sequence id comes too, with finish kStop
+  std::optional<FinishReason> finish;   // set on the last event
+  uint64_t logits_hash = 0;             // XXH64 of all logits rows of the request so far
+};
+// Called on the engine's thread, in order; must not block and must not call back into the Generator.
+using TokenSink = std::function<void(const TokenEvent&)>;
+
+// What a server needs of the engine. Thread-safe.
+class Generator {
+ public:
+  virtual ~Generator() = default;
+  // kInvalidArgument (prompt longer than the context, ids outside the vocabulary), kResourceExhausted (queue full),
+  // kUnavailable (draining, or a rank was lost). The sink is called only after Submit succeeded; its first call may
+  // come before Submit returns.
+  virtual absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink) = 0;
+  // The sink gets a last event with kCancelled, unless the request has ended already. Unknown ids are ignored.
+  virtual void Cancel(uint64_t id) = 0;
+  // OK when requests are accepted; else why not.
+  virtual absl::Status Ready() const = 0;
+  virtual int64_t max_model_len() const = 0;
+  // Requests running and waiting.
+  virtual int64_t active_requests() const = 0;
+};
+
+}  // namespace ternion

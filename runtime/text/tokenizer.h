@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace ternion {
+
+// A Hugging Face tokenizer.json: byte-level BPE with its added tokens, pre-tokenizer and post-processor. Immutable
+// and thread-safe after Load.
+class Tokenizer {
+ public:
+  // kNotFound, kInvalidArgument (malformed), kUnimplemented (a component this class does not know), each naming the
+  // file and the component.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& file);
+  virtual ~Tokenizer() = default;
+
+  // kInvalidArgument with the byte offset when `text` is not UTF-8. `add_special`: what the post-processor adds
+  // (a BOS, usually). Added tokens that stand in the text become their ids.
+  virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const = 0;
+  // The bytes of the ids, one after the other; may end inside a UTF-8 character. Unknown ids give nothing.
+  virtual std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const = 0;
+  // The bytes one id stands for.
+  virtual std::string_view TokenBytes(int32_t id) const = 0;
+  virtual bool IsSpecial(int32_t id) const = 0;
+  virtual std::optional<int32_t> TokenId(std::string_view content) const = 0;
+  virtual int64_t vocab_size() const = 0;  // one more than the largest id
+};
+
+}  // namespace ternion
