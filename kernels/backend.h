@@ -31,6 +31,10 @@ class Backend {
   virtual void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
                           TensorView<float> out) = 0;
 
+  // out[i] = x[rows_host[i]].                                   x [T, n], out [rows, n]
+  virtual void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,
+                          TensorView<float> out) = 0;
+
   // out[t][s] = Segment sum of x[t][i]^2 over the `segment` channels i of segment s (a power of two, at most 32).
   //                                                             x [T, n], out [T, n / segment]
   virtual void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) = 0;
@@ -38,6 +42,10 @@ class Backend {
   //                                                             x, y [T, n], sums [T, any], weight [1, n]
   virtual void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
                        TensorView<const float> weight, TensorView<float> y) = 0;
+  // out[t] = the row's `sums` added in ascending order.         sums [T, any], out [1, T]
+  virtual void RowSums(TensorView<const float> sums, TensorView<float> out) = 0;
+  // out[t] = 1 / sqrt(sum[t] / width + eps).                    sum, out [1, T]
+  virtual void InverseRms(TensorView<const float> sum, int64_t width, float eps, TensorView<float> out) = 0;
   // y = x * weight, column by column.                           x, y [T, n], weight [1, n]
   virtual void ScaleColumns(TensorView<const float> x, TensorView<const float> weight, TensorView<float> y) = 0;
 

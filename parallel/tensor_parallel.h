@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -43,7 +44,8 @@ class TensorParallel {
   // Steps of at most this many tokens are one-shot.
   static constexpr int64_t kOneShotTokens = 16;
 
-  // `most_tokens` and `most_channels` bound T and the widest row; buffers are allocated once.
+  // `most_tokens` and `most_channels` are the usual bounds of T and of the widest row: buffers of that size are
+  // allocated once, and grow only for an exchange beyond it.
   static absl::StatusOr<std::unique_ptr<TensorParallel>> Create(Backend* backend, Communicator* group,
                                                                 WireBytes* counters, int64_t most_tokens,
                                                                 int64_t most_channels,
@@ -89,6 +91,12 @@ class TensorParallel {
  private:
   TensorParallel() = default;
 
+  // Brings every rank's block of the rows this rank owns to recv_, in rank order, each `row_bytes` a row. `send` holds
+  // a block for every owner, or the one block of all rows when one-shot.
+  absl::Status ExchangeRowBlocks(absl::Span<const std::byte> send, int64_t tokens, int64_t row_bytes);
+  // Grows `buffer` to `bytes` where it is smaller; its contents are lost then.
+  absl::Status Reserve(Buffer& buffer, int64_t bytes);
+
   Backend* backend_ = nullptr;
   Communicator* group_ = nullptr;
   WireBytes* counters_ = nullptr;
@@ -99,7 +107,7 @@ class TensorParallel {
 
 // The boundary between pipeline stages: the residual x of owned rows. In the next stage a tp rank receives the rows
 // floor(t * tp / T) = its own; when the step is one-shot the stage then shares them, still encoded, so that every
-// rank decodes the same bytes.
+// rank decodes the same bytes; both count as pipeline bytes.
 class PipelineLink {
  public:
   // `world_peers`: a communicator over this tp rank's column of the grid, one rank a stage.

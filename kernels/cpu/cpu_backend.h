@@ -20,9 +20,13 @@ class CpuBackend final : public Backend {
 
   void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
                   TensorView<float> out) override;
+  void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,
+                  TensorView<float> out) override;
   void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) override;
   void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
                TensorView<const float> weight, TensorView<float> y) override;
+  void RowSums(TensorView<const float> sums, TensorView<float> out) override;
+  void InverseRms(TensorView<const float> sum, int64_t width, float eps, TensorView<float> out) override;
   void ScaleColumns(TensorView<const float> x, TensorView<const float> weight, TensorView<float> y) override;
   void RowAbsMax(TensorView<const float> x, TensorView<float> out) override;
   void QuantizeInt8(TensorView<const float> x, TensorView<const float> absmax, float floor,

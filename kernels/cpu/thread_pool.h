@@ -11,8 +11,9 @@
 
 namespace ternion::cpu {
 
-// A fixed team of threads that runs one loop at a time. Between loops the helpers spin briefly, then sleep, so that
-// an idle rank costs no core. Which thread runs which task is not fixed, and no result may depend on it.
+// A fixed team of threads that runs one loop at a time. Between loops the helpers spin briefly, then sleep,
+// so that an idle rank costs no core. A loop ends with its last task: a helper that wakes late is not waited
+// for. Which thread runs which task is not fixed, and no result may depend on it.
 class ThreadPool {
  public:
   // `threads` counts the caller's own: 1 starts none.
@@ -23,22 +24,28 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
 
-  // Calls body(task) for every task in [0, tasks) and returns when all are done. One caller at a time, not nested.
+  // Calls body(task) for every task in [0, tasks) and returns when all are done. One caller at a time, not
+  // nested; tasks < 2^31.
   void ForEach(int64_t tasks, absl::FunctionRef<void(int64_t task)> body);
 
  private:
+  using Body = absl::FunctionRef<void(int64_t)>;
+
+  void Publish(int64_t tasks, const Body* body);
   void HelperLoop();
   void RunTasks();
 
   std::vector<std::thread> helpers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> running_{0};
-  int64_t tasks_ = 0;
-  const absl::FunctionRef<void(int64_t)>* body_ = nullptr;
+  // The loop's number in the high half, the next task in the low half: a task is taken by raising it by one,
+  // which fails for a thread that still looks at an earlier loop.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  std::atomic<int64_t> tasks_{0};
+  std::atomic<const Body*> body_{nullptr};
+  alignas(64) std::atomic<int64_t> done_{0};
 };
 
 }  // namespace ternion::cpu

@@ -28,6 +28,9 @@ struct GenerateRequest {
   bool ignore_eos = false;
   bool hash_logits = false;     // fill TokenEvent::logits_hash
   std::vector<int32_t> stop_ids;  // ends like an end-of-sequence id
+  // Not empty: nothing is generated; the prompt is scored. target[i] follows prompt[i]; one event comes, with
+  // negative_log_likelihood and finish kLength.
+  std::vector<int32_t> score_targets;
 };
 
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
@@ -39,8 +42,9 @@ struct TokenEvent {
   int32_t token = -1;                   // an end-of-sequence id comes too, with finish kStop
   std::optional<FinishReason> finish;   // set on the last event
   uint64_t logits_hash = 0;             // XXH64 of all logits rows of the request so far
+  double negative_log_likelihood = 0;   // of score_targets, natural logarithm, summed in order
 };
-// Called on the engine's thread, in order; must not block and must not call back into the Generator.
+// Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;
 
 // What a server needs of the engine. Thread-safe.

@@ -9,9 +9,26 @@
 
 namespace ternion {
 
-// Turns a stream of token ids into text that may be shown: bytes of a split UTF-8 character are held back until it
-// is whole (a byte that can never become one gives U+FFFD), and text that may be the beginning of a stop string is
-// held back until it is known not to be one. Stop strings are found across tokens and never shown.
+// Looks for one stop string in a stream of bytes (Knuth, Morris and Pratt).
+class StopMatcher {
+ public:
+  explicit StopMatcher(std::string stop);  // not empty
+  // True when the stop string ends with this byte; nothing may be fed after that.
+  bool Feed(char byte);
+  // How many of the last bytes the stop string begins with.
+  size_t matched() const { return matched_; }
+
+ private:
+  std::string stop_;
+  std::vector<size_t> shorter_;  // [stop + 1]: of its first i bytes, the longest border
+  size_t matched_ = 0;
+};
+
+// Turns a stream of token ids into text that may be shown: bytes of a split UTF-8 character are held back
+// until it is whole (a byte that can never become one gives U+FFFD), and text that may be the beginning of a
+// stop string is held back until it is known not to be one. Stop strings are found across tokens and never
+// shown: the text ends where the stop string begins that is whole first (of several that end together, the
+// longest). An empty one never stops.
 class CompletionText {
  public:
   CompletionText(const Tokenizer& tokenizer, std::vector<std::string> stop_strings);
@@ -24,12 +41,14 @@ class CompletionText {
   bool stopped() const { return stopped_; }
 
  private:
+  void TakeCharacters(bool at_end);
+  void Hold(std::string_view character);
   std::string Show(bool at_end);
 
   const Tokenizer* tokenizer_;
-  std::vector<std::string> stop_strings_;
+  std::vector<StopMatcher> stops_;
   std::string pending_bytes_;  // not yet whole UTF-8
-  std::string held_text_;      // may begin a stop string
+  std::string held_text_;      // not yet shown; may begin a stop string
   bool stopped_ = false;
 };
 

@@ -13,23 +13,28 @@
 
 namespace ternion {
 
-// A Hugging Face tokenizer.json: byte-level BPE with its added tokens, pre-tokenizer and post-processor. Immutable
-// and thread-safe after Load.
+// A Hugging Face tokenizer.json: byte-level BPE with its added tokens, pre-tokenizer and post-processor.
+// Immutable and thread-safe after Load. The file's `truncation` and `padding` shape batches of texts and have
+// no part here.
 class Tokenizer {
  public:
-  // kNotFound, kInvalidArgument (malformed), kUnimplemented (a component this class does not know), each naming the
-  // file and the component.
+  // kNotFound, kInvalidArgument (malformed), kUnimplemented (a component this class does not know), each
+  // naming the file and the component.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& file);
   virtual ~Tokenizer() = default;
 
-  // kInvalidArgument with the byte offset when `text` is not UTF-8. `add_special`: what the post-processor adds
-  // (a BOS, usually). Added tokens that stand in the text become their ids.
+  // kInvalidArgument with the byte offset when `text` is not UTF-8. `add_special`: what the post-processor
+  // adds (a BOS, usually). Added tokens that stand in the text become their ids.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const = 0;
+  // The same, for text that must stay text: added tokens are not looked for, and no special token comes out.
+  virtual absl::StatusOr<std::vector<int32_t>> EncodePlain(std::string_view text) const = 0;
   // The bytes of the ids, one after the other; may end inside a UTF-8 character. Unknown ids give nothing.
   virtual std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const = 0;
-  // The bytes one id stands for.
+  // The bytes one id stands for; none for an unknown id.
   virtual std::string_view TokenBytes(int32_t id) const = 0;
   virtual bool IsSpecial(int32_t id) const = 0;
+  // By the content of an added token, or by the vocabulary's key as the file spells it (byte-level
+  // characters).
   virtual std::optional<int32_t> TokenId(std::string_view content) const = 0;
   virtual int64_t vocab_size() const = 0;  // one more than the largest id
 };

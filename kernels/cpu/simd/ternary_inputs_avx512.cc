@@ -1,0 +1,118 @@
+// kByInput, one token: a strip's 256 sums from the lines of the listed inputs alone, AVX-512 with VNNI.
+//
+// The 256 sums live in 16 registers for the whole list. Four lines (of four non-zero inputs) are transposed
+// so that each 32-bit lane holds the four inputs of one byte position, and meet the four activation codes in
+// every lane. vpdpbusd takes the byte under the nested masks 0x03, 0x0F, 0x3F and whole; the fields are the
+// differences of these sums, shifted back: three ANDs for four fields. Per four lines: 8 shuffles, 12 ANDs,
+// 16 vpdpbusd, 18 cycles where a 512-bit operation takes two of four pipes. Lines are fetched ahead by the
+// list, as no stream predicts them.
+#ifdef __AVX512F__
+
+#include "kernels/cpu/simd/ternary_avx512.h"
+#include "kernels/cpu/simd/ternary_functions.h"
+
+namespace ternion::cpu::TERNION_ISA {
+namespace {
+
+constexpr int64_t kAheadInputs = 32;
+
+struct Columns {
+  __m512i of[4];  // [4 columns][16 byte positions][4 inputs]
+};
+
+// Column q holds, in 128-bit lane l, the byte positions 16 l + 4 q and the next three.
+inline __attribute__((always_inline)) Columns Transpose(const uint8_t* strip, const uint32_t* offsets) {
+  const __m512i a = _mm512_loadu_si512(strip + offsets[0]);
+  const __m512i b = _mm512_loadu_si512(strip + offsets[1]);
+  const __m512i c = _mm512_loadu_si512(strip + offsets[2]);
+  const __m512i d = _mm512_loadu_si512(strip + offsets[3]);
+  const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+  const __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+  return {{_mm512_unpacklo_epi16(ab_low, cd_low), _mm512_unpackhi_epi16(ab_low, cd_low),
+           _mm512_unpacklo_epi16(ab_high, cd_high), _mm512_unpackhi_epi16(ab_high, cd_high)}};
+}
+
+// sums[q][m] += column q under mask m, times the four codes.
+inline __attribute__((always_inline)) void AddQuad(const Columns& columns, __m512i codes, __m512i (*sums)[4]) {
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    const __m512i column = columns.of[q];
+    AddDots(sums[q][0], _mm512_and_si512(column, _mm512_set1_epi8(0x03)), codes);
+    AddDots(sums[q][1], _mm512_and_si512(column, _mm512_set1_epi8(0x0F)), codes);
+    AddDots(sums[q][2], _mm512_and_si512(column, _mm512_set1_epi8(0x3F)), codes);
+    AddDots(sums[q][3], column, codes);
+  }
+}
+
+// Field f of the four columns, back in the order of outputs: [64].
+inline __attribute__((always_inline)) void StoreField(const __m512i* field, __m512i code_sum, int64_t outputs, int32_t* out) {
+  // A 4 x 4 transpose of 128-bit blocks: block l of column q goes to place q of vector l.
+  const __m512i a = _mm512_shuffle_i32x4(field[0], field[1], 0x44),
+                b = _mm512_shuffle_i32x4(field[2], field[3], 0x44);
+  const __m512i c = _mm512_shuffle_i32x4(field[0], field[1], 0xEE),
+                d = _mm512_shuffle_i32x4(field[2], field[3], 0xEE);
+  const __m512i order[4] = {_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD),
+                            _mm512_shuffle_i32x4(c, d, 0x88), _mm512_shuffle_i32x4(c, d, 0xDD)};
+#pragma GCC unroll 4
+  for (int l = 0; l < 4; ++l) {
+    _mm512_mask_storeu_epi32(out + 16 * l, FirstLanes(outputs - 16 * l),
+                             _mm512_sub_epi32(order[l], code_sum));
+  }
+}
+
+}  // namespace
+
+void DotListedInputs(const ListedInputDots& work) {
+  __m512i sums[4][4];
+#pragma GCC unroll 8
+  for (auto& column : sums) {
+#pragma GCC unroll 8
+    for (auto& sum : column) sum = _mm512_setzero_si512();
+  }
+  const int64_t last = 4 * work.quads - 4;
+  for (int64_t i = 0; i <= last; i += 4) {
+    const uint32_t* ahead = work.offsets + (i + kAheadInputs < last ? i + kAheadInputs : last);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k)
+      _mm_prefetch(reinterpret_cast<const char*>(work.strip + ahead[k]), _MM_HINT_T0);
+    int32_t codes;
+    __builtin_memcpy(&codes, work.values + i, 4);
+    AddQuad(Transpose(work.strip, work.offsets + i), _mm512_set1_epi32(codes), sums);
+  }
+  const __m512i code_sum = _mm512_set1_epi32(work.code_sum);
+#pragma GCC unroll 4
+  for (int f = 0; f < 4; ++f) {
+    __m512i field[4];
+#pragma GCC unroll 4
+    for (int q = 0; q < 4; ++q) {
+      const __m512i under = f == 0 ? _mm512_setzero_si512() : sums[q][f == 0 ? 0 : f - 1];
+      field[q] = _mm512_srai_epi32(_mm512_sub_epi32(sums[q][f], under), 2 * f);
+    }
+    if (64 * f < work.outputs) StoreField(field, code_sum, work.outputs - 64 * f, work.out + 64 * f);
+  }
+}
+
+int64_t ListInputs(const int8_t* codes, int64_t n, uint32_t* offsets, int8_t* values) {
+  const __m512i lanes =
+      _mm512_setr_epi32(0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960);
+  int64_t listed = 0;
+  for (int64_t i = 0; i < n; i += 16) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(FirstLanes(n - i), codes + i);
+    const __mmask16 used = _mm_test_epi8_mask(bytes, bytes);
+    const __m512i line = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i * 64)));
+    _mm512_storeu_si512(offsets + listed, _mm512_maskz_compress_epi32(used, line));
+    const __m512i code = _mm512_maskz_compress_epi32(used, _mm512_cvtepi8_epi32(bytes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(values + listed), _mm512_cvtepi32_epi8(code));
+    listed += __builtin_popcount(used);
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < 4; ++k) {
+    offsets[listed + k] = 0;
+    values[listed + k] = 0;
+  }
+  return (listed + 3) / 4;
+}
+
+}  // namespace ternion::cpu::TERNION_ISA
+
+#endif  // __AVX512F__

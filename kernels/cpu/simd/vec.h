@@ -1,0 +1,62 @@
+#pragma once
+
+#include <stdint.h>
+
+// Vectors of the width that the instruction set has, as GCC's vector type: +, -, * and / round lane by lane
+// as the scalar operators do.
+namespace ternion::cpu::TERNION_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * kLanes)));
+typedef float UnalignedVec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+
+[[maybe_unused]] inline Vec Load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+[[maybe_unused]] inline void Store(Vec v, float* p) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+
+// Widens bfloat16 exactly.
+[[maybe_unused]] inline Vec LoadBf16(const uint16_t* p) {
+  const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+  return reinterpret_cast<Vec>(wide << 16);
+}
+
+// Sixteen numbers in registers.
+constexpr int kVecsOf16 = 16 / kLanes;
+struct Sixteen {
+  Vec part[kVecsOf16];
+};
+
+// v with lane i + `by` in lane i; what comes from beyond the end does not matter.
+template <int kBy>
+[[maybe_unused]] inline Vec Down(Vec v) {
+  Words from;
+  for (int i = 0; i < kLanes; ++i) from[i] = static_cast<uint32_t>(i + kBy) % kLanes;
+  return __builtin_shuffle(v, from);
+}
+
+// The tree that halves: x[i] + x[i + 8], then + 4, + 2, + 1.
+[[maybe_unused]] inline float TreeSum(const Sixteen& x) {
+  Vec v[kVecsOf16];
+  for (int i = 0; i < kVecsOf16; ++i) v[i] = x.part[i];
+  for (int half = kVecsOf16 / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+  }
+  Vec sum = v[0];
+  if constexpr (kLanes > 8) sum += Down<8>(sum);
+  if constexpr (kLanes > 4) sum += Down<4>(sum);
+  sum += Down<2>(sum);
+  sum += Down<1>(sum);
+  return sum[0];
+}
+
+}  // namespace
+}  // namespace ternion::cpu::TERNION_ISA

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/ternary.h"
+
+// How a packed ternary matrix W [outputs, inputs] lies in memory on the CPU. Codes (trit + 1) take two bits;
+// a line of 64 bytes holds 256 of them, byte j those of positions j, 64 + j, 128 + j and 192 + j in bits 0,
+// 2, 4 and 6. So one mask of a loaded line gives 64 neighbouring positions, and no code is ever shifted
+// across bytes.
+//
+// kByOutput: [outputs, groups, 64]. A line is 256 inputs of one output; the last group of a row is padded
+// with
+//            code 1 (trit 0), and activations are padded with 0.
+// kByInput:  [strips, padded inputs, 64]. A line is 256 outputs (a strip) of one input, so a strip can be
+// computed
+//            from the lines of the non-zero inputs alone. Inputs are padded to whole quads with lines of
+//            code 1.
+namespace ternion::cpu {
+
+inline constexpr int64_t kLineBytes = 64;
+inline constexpr int64_t kLineCodes = 256;
+inline constexpr int64_t kQuadInputs = 4;
+
+constexpr int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Lines of one row of a kByOutput matrix.
+constexpr int64_t RowGroups(int64_t inputs) { return CeilDivide(inputs, kLineCodes); }
+// Strips of a kByInput matrix, and the lines of each.
+constexpr int64_t Strips(int64_t outputs) { return CeilDivide(outputs, kLineCodes); }
+constexpr int64_t StripLines(int64_t inputs) { return CeilDivide(inputs, kQuadInputs) * kQuadInputs; }
+
+constexpr int64_t PackedBytes(TernaryLayout layout, int64_t outputs, int64_t inputs) {
+  return kLineBytes * (layout == TernaryLayout::kByOutput ? outputs * RowGroups(inputs)
+                                                          : Strips(outputs) * StripLines(inputs));
+}
+
+// The first line of output channel `output` of a kByOutput matrix.            [groups, 64]
+inline const uint8_t* PackedRow(const PackedTernary& w, int64_t output) {
+  return static_cast<const uint8_t*>(w.data.data()) + output * RowGroups(w.inputs) * kLineBytes;
+}
+// The first line of outputs [256 * strip, 256 * strip + 256) of a kByInput matrix.   [padded inputs, 64]
+inline const uint8_t* PackedStrip(const PackedTernary& w, int64_t strip) {
+  return static_cast<const uint8_t*>(w.data.data()) + strip * StripLines(w.inputs) * kLineBytes;
+}
+
+}  // namespace ternion::cpu

@@ -1,0 +1,5 @@
+#include "launcher/commands.h"
+
+namespace ternion {
+void AddBench(CLI::App&, Command&) {}
+}  // namespace ternion

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace ternion {
+
+class MpiSession;
+
+// A parsed command.
+struct Command {
+  std::function<int(MpiSession& mpi)> run;  // on this rank; returns the exit status
+  bool takes_signals = false;               // SIGINT, SIGTERM and SIGUSR1 are blocked for it to wait for
+};
+
+// Each adds its command to `app` and sets `chosen` when the command line names it. One file a command.
+void AddServe(CLI::App& app, Command& chosen);
+void AddGenerate(CLI::App& app, Command& chosen);
+void AddPerplexity(CLI::App& app, Command& chosen);
+void AddInspect(CLI::App& app, Command& chosen);
+void AddBench(CLI::App& app, Command& chosen);
+
+}  // namespace ternion

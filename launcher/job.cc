@@ -1,0 +1,344 @@
+#include "launcher/job.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "kernels/status.h"
+#include "launcher/host.h"
+
+namespace ternion {
+namespace {
+
+constexpr std::chrono::seconds kConnectLimit{30};
+
+// One line on stderr, in the form that every command uses.
+void PrintError(const absl::Status& status) {
+  std::fprintf(stderr, "ternion: %s\n", std::string(status.message()).c_str());
+}
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+}  // namespace
+
+int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
+  Job job(mpi, options);
+  Failure failure = job.Prepare();
+  if (failure.status.ok() && body.before_load) {
+    failure = job.Agree({mpi.rank() == 0 ? body.before_load() : absl::OkStatus(), kBadArguments});
+  }
+  if (failure.status.ok()) failure = job.Load();
+  if (failure.status.ok()) failure = job.Build();
+  if (failure.status.ok()) failure = job.Connect();
+  if (failure.status.ok()) failure = job.RunRank(body);
+  // The others may never answer again.
+  if (!failure.status.ok() && failure.exit_code == kLostRank) {
+    PrintError(failure.status);
+    std::_Exit(kLostRank);
+  }
+  failure = job.Agree(failure);
+  if (!failure.status.ok() && mpi.rank() == 0) PrintError(failure.status);
+  if (failure.status.ok() && body.report) {
+    const WireTotals totals = job.SumWireBytes();
+    if (mpi.rank() == 0) body.report(totals);
+  }
+  return failure.exit_code;
+}
+
+Job::Failure Job::Agree(const Failure& mine) const {
+  const std::string message = mine.status.ok() ? "" : absl::StrCat(mine.exit_code, mine.status.message());
+  const std::vector<std::string> all = mpi_.AllGatherStrings(message);
+  const auto first = std::find_if(all.begin(), all.end(), [](const std::string& m) { return !m.empty(); });
+  if (first == all.end()) return {};
+  const bool everywhere = std::all_of(all.begin(), all.end(), [&](const std::string& m) { return m == *first; });
+  const int64_t rank = first - all.begin();
+  const std::string who = everywhere || rank == 0 ? "" : absl::StrCat("rank ", rank, ": ");
+  return {absl::UnknownError(absl::StrCat(who, first->substr(1))), (*first)[0] - '0'};
+}
+
+Job::Failure Job::Prepare() {
+  const auto check = [&]() -> absl::Status {
+    TERNION_RETURN_IF_ERROR(CheckWorld(mpi_.size(), options_.tp, options_.pp));
+    grid_ = {options_.tp, options_.pp, mpi_.rank()};
+    if (options_.model.empty() == options_.synthetic.empty()) {
+      return absl::InvalidArgumentError("name either a MODEL folder or --synthetic with a config.json");
+    }
+    TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
+    TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
+    TERNION_ASSIGN_OR_RETURN(engine_options_.kv_format, ParseKvFormat(options_.kv_cache));
+    return ChooseDevice();
+  };
+  Failure failure = Agree({check(), kBadArguments});
+  if (!failure.status.ok()) return failure;
+
+  absl::StatusOr<std::unique_ptr<WeightSource>> source = OpenModel(options_);
+  failure = Agree({source.status(), kBadModel});
+  if (!failure.status.ok()) return failure;
+  source_ = *std::move(source);
+  failure = Agree({CompareRanks(), kBadModel});
+  if (!failure.status.ok()) return failure;
+
+  failure = Agree({ChooseModelLength(), kBadArguments});
+  if (!failure.status.ok()) return failure;
+  ChooseThreads();
+  failure = Agree({ChooseKvBlocks(), kBadArguments});
+  if (!failure.status.ok()) return failure;
+  return Agree({CheckMemory(PredictWeightMemory(source_->config(), grid_)), kBadArguments});
+}
+
+absl::Status Job::ChooseModelLength() {
+  const ModelConfig& config = source_->config();
+  TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, grid_.tp, grid_.pp));
+  if (options_.max_model_len > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len ", options_.max_model_len, " is over the ",
+                                                   config.max_positions, " positions of the model"));
+  }
+  engine_options_.max_model_len = options_.max_model_len > 0 ? options_.max_model_len : config.max_positions;
+  engine_options_.max_batch_tokens = options_.max_batch_tokens;
+  return absl::OkStatus();
+}
+
+absl::Status Job::CompareRanks() const {
+  const std::vector<std::string> all =
+      mpi_.AllGatherStrings(absl::StrCat(TERNION_VERSION, " ", source_->Digest(), " ", mpi_.host()));
+  const std::vector<std::string> first = absl::StrSplit(all[0], ' ');
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    const std::vector<std::string> other = absl::StrSplit(all[rank], ' ');
+    const auto differs = [&](int field) { return other[field] != first[field]; };
+    if (differs(0)) {
+      return absl::FailedPreconditionError(absl::StrCat("rank ", rank, " on ", other[2], " runs version ", other[0],
+                                                        ", rank 0 runs ", first[0]));
+    }
+    if (differs(1)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("rank ", rank, " on ", other[2], " has another model than rank 0: digest ", other[1],
+                       " instead of ", first[1], "; give every host the same files"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Job::ChooseDevice() {
+  if (options_.device == "cpu") return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<Backend>> cuda = MakeCudaBackend(mpi_.local_rank());
+  if (cuda.ok()) {
+    backend_ = *std::move(cuda);
+  } else if (options_.device == "cuda") {
+    return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", cuda.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+void Job::ChooseThreads() {
+  const CoreShare share = ShareCores(mpi_);
+  threads_ = options_.threads > 0 ? options_.threads : std::max(1, share.cores / share.ranks);
+  if (threads_ * share.ranks > share.cores && share.first) {
+    spdlog::warn("{} ranks of {} threads share {} cores of {}: they will wait for each other", share.ranks, threads_,
+                 share.cores, mpi_.host());
+  }
+}
+
+absl::Status Job::ChooseKvBlocks() {
+  const HeadShard heads = ShardLayer(source_->config().shape, grid_.tp, grid_.tp_rank()).heads;
+  const int64_t layers = StageLayers(source_->config().shape.layers, grid_.pp, grid_.stage()).size();
+  const int64_t block_bytes = layers * KvCache::BlockBytes(engine_options_.kv_format, heads);
+  int64_t blocks = options_.max_sequences * BlocksFor(engine_options_.max_model_len);
+  absl::Status status;
+  if (options_.kv_memory == "auto") {
+    const int64_t weights = PredictWeightMemory(source_->config(), grid_).total();
+    const int64_t left = AvailableHostMemory() / mpi_.local_size() - weights;
+    blocks = std::min(blocks, std::max<int64_t>(1, left / 2 / block_bytes));
+  } else {
+    const absl::StatusOr<int64_t> bytes = ParseBytes(options_.kv_memory);
+    status = bytes.status();
+    blocks = bytes.ok() ? std::min(blocks, *bytes / block_bytes) : 0;
+  }
+  // The rank that has least decides for all.
+  for (const std::string& other : mpi_.AllGatherStrings(absl::StrCat(blocks))) {
+    blocks = std::min<int64_t>(blocks, std::strtoll(other.c_str(), nullptr, 10));
+  }
+  TERNION_RETURN_IF_ERROR(status);
+  if (blocks == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--kv-memory ", options_.kv_memory, " is less than a block of ",
+                                                   kKvBlockTokens, " tokens, ", block_bytes, " bytes"));
+  }
+  engine_options_.kv_blocks = blocks;
+  return absl::OkStatus();
+}
+
+absl::Status Job::CheckMemory(const WeightMemory& weights) const {
+  const int64_t available = AvailableHostMemory() / mpi_.local_size();
+  if (available == 0 || weights.total() <= available) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("rank ", mpi_.rank(), " on ", mpi_.host(), " needs ", weights.total() >> 20,
+                   " MiB for its weights and its share of the memory there is ", available >> 20,
+                   " MiB; use more ranks on more hosts (--tp, --pp)"));
+}
+
+Job::Failure Job::Load() {
+  if (backend_ == nullptr) {
+    backend_ = MakeCpuBackend(threads_);
+    if (mpi_.rank() == 0) spdlog::info("device cpu, {} ranks of {} threads", mpi_.size(), threads_);
+  }
+  ProgressLine progress("loading", mpi_.rank() == 0);
+  absl::StatusOr<StageWeights> weights =
+      source_->Load(grid_, *backend_, [&](double done) { progress.Show(done); });
+  progress.Done();
+  if (weights.ok()) weights_ = *std::move(weights);
+  return Agree({weights.status(), kBadModel});
+}
+
+Job::Failure Job::Build() {
+  auto group = mpi_.Split(grid_.stage(), grid_.tp_rank());
+  auto column = mpi_.Split(grid_.tp_rank(), grid_.stage());
+  const auto build = [&]() -> absl::Status {
+    TERNION_ASSIGN_OR_RETURN(group_, std::move(group));
+    TERNION_ASSIGN_OR_RETURN(column_, std::move(column));
+    TERNION_ASSIGN_OR_RETURN(engine_, Engine::Create(source_->config(), std::move(weights_), grid_, engine_options_,
+                                                     *backend_, *group_, *column_));
+    return absl::OkStatus();
+  };
+  return Agree({build(), kFailed});
+}
+
+Job::Failure Job::Connect() {
+  if (mpi_.size() == 1) return {};
+  const bool one_host = mpi_.local_size() == mpi_.size();
+  std::string invitation;  // port, secret, addresses: one line each but the secret, which is 32 bytes
+  absl::Status status;
+  if (mpi_.rank() == 0) {
+    status = [&]() -> absl::Status {
+      TERNION_ASSIGN_OR_RETURN(const std::string secret, MakeControlSecret());
+      ControlServer::Callbacks callbacks;
+      callbacks.on_frame = [this](int rank, Frame frame) { OnFrame(rank, frame); };
+      callbacks.on_lost = [this](int rank, absl::Status why) { OnLost(rank, why); };
+      TERNION_ASSIGN_OR_RETURN(server_, ControlServer::Listen(one_host ? "127.0.0.1" : "", secret, mpi_.size(),
+                                                              callbacks, Milliseconds(options_.rank_timeout)));
+      const std::string addresses = one_host ? "127.0.0.1" : HostAddresses();
+      invitation = absl::StrCat(secret, server_->port(), "\n", addresses);
+      return absl::OkStatus();
+    }();
+  }
+  invitation = mpi_.Broadcast(invitation);
+  if (mpi_.rank() != 0 && !invitation.empty()) {
+    const std::string secret = invitation.substr(0, 32);
+    const std::vector<std::string> lines = absl::StrSplit(invitation.substr(32), '\n');
+    const auto port = static_cast<uint16_t>(std::atoi(lines[0].c_str()));
+    for (size_t i = 1; i < lines.size() && client_ == nullptr; ++i) {
+      auto client = ControlClient::Connect(lines[i], port, secret, mpi_.rank(), kConnectLimit / (lines.size() - 1));
+      status = client.status();
+      if (client.ok()) client_ = *std::move(client);
+    }
+  }
+  if (mpi_.rank() == 0 && status.ok()) status = server_->WaitForAll(kConnectLimit);
+  return Agree({status, kFailed});
+}
+
+Job::Failure Job::RunRank(const Body& body) {
+  Failure failure = mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
+  if (server_ != nullptr) server_->Stop();
+  if (client_ != nullptr) client_->Stop();
+  return failure;
+}
+
+Job::Failure Job::RunCoordinator(const Body& body) {
+  const auto send = [this](const StepPlan& plan) {
+    if (server_ != nullptr) server_->SendToAll({kPlanFrame, EncodePlan(plan)});
+  };
+  const auto step = [this](const StepPlan& plan) { return engine_->Step(plan); };
+  Coordinator coordinator(MakeLimits(), grid_.sampler_rank() == 0, send, step);
+  {
+    std::lock_guard lock(coordinator_mutex_);
+    coordinator_ = &coordinator;
+  }
+  absl::Status status = body.start(coordinator);
+  if (status.ok()) status = coordinator.Run();
+  if (body.finish) status = body.finish(status);
+  {
+    std::lock_guard lock(coordinator_mutex_);
+    coordinator_ = nullptr;
+  }
+  if (server_ != nullptr) server_->SendToAll({kShutdownFrame, ""});
+  if (status.ok()) return {};
+  if (absl::IsUnavailable(status)) return {status, kLostRank};
+  return {status, absl::IsInvalidArgument(status) ? kBadArguments : kFailed};
+}
+
+Job::Failure Job::RunWorker() {
+  while (true) {
+    absl::StatusOr<Frame> frame = client_->Next();
+    if (!frame.ok()) return {frame.status(), kLostRank};
+    if (frame->kind == kShutdownFrame) return {};
+    const absl::Status status = [&]() -> absl::Status {
+      if (frame->kind != kPlanFrame) return absl::DataLossError(absl::StrCat("unknown frame ", frame->kind));
+      TERNION_ASSIGN_OR_RETURN(const StepPlan plan, DecodePlan(frame->payload));
+      TERNION_ASSIGN_OR_RETURN(const StepResult result, engine_->Step(plan));
+      if (grid_.sampler_rank() == grid_.rank) client_->Send({kResultFrame, EncodeResult(result)});
+      return absl::OkStatus();
+    }();
+    if (status.ok()) continue;
+    client_->Send({kErrorFrame, std::string(status.message())});
+    return {status, kLostRank};
+  }
+}
+
+void Job::OnFrame(int rank, const Frame& frame) {
+  std::lock_guard lock(coordinator_mutex_);
+  if (coordinator_ == nullptr) return;
+  if (frame.kind == kErrorFrame) {
+    return coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
+  }
+  absl::StatusOr<StepResult> result = DecodeResult(frame.payload);
+  if (frame.kind == kResultFrame && result.ok()) return coordinator_->OnResult(*std::move(result));
+  coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " sent a malformed frame")));
+}
+
+// The engine's thread may wait inside MPI for the lost rank for ever, so the process ends from here.
+void Job::OnLost(int rank, const absl::Status& why) {
+  std::lock_guard lock(coordinator_mutex_);
+  if (coordinator_ == nullptr) return;
+  PrintError(absl::UnavailableError(absl::StrCat("rank ", rank, " was lost: ", why.message())));
+  std::_Exit(kLostRank);
+}
+
+SchedulerLimits Job::MakeLimits() const {
+  const ModelConfig& config = source_->config();
+  SchedulerLimits limits;
+  limits.max_model_len = engine_options_.max_model_len;
+  limits.max_batch_tokens = engine_options_.max_batch_tokens;
+  limits.max_sequences = options_.max_sequences;
+  limits.max_queue = options_.max_queue;
+  limits.blocks = engine_options_.kv_blocks;
+  limits.vocab = config.shape.vocab;
+  limits.pipeline_stages = grid_.pp;
+  limits.eos_ids = config.eos_ids;
+  return limits;
+}
+
+WireTotals Job::SumWireBytes() const {
+  const WireBytes& mine = engine_->wire_bytes();
+  WireTotals totals;
+  for (const std::string& text : mpi_.AllGatherStrings(
+           absl::StrCat(mine.reduce.load(), " ", mine.gather.load(), " ", mine.pipeline.load()))) {
+    const std::vector<std::string> fields = absl::StrSplit(text, ' ');
+    totals.reduce += std::strtoll(fields[0].c_str(), nullptr, 10);
+    totals.gather += std::strtoll(fields[1].c_str(), nullptr, 10);
+    totals.pipeline += std::strtoll(fields[2].c_str(), nullptr, 10);
+  }
+  return totals;
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
+  return options.synthetic.empty() ? OpenCheckpoint(options.model) : OpenSynthetic(options.synthetic);
+}
+
+}  // namespace ternion

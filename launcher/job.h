@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "launcher/options.h"
+#include "parallel/control_channel.h"
+#include "parallel/mpi_session.h"
+#include "parallel/process_grid.h"
+#include "runtime/model/weights.h"
+#include "runtime/serving/coordinator.h"
+#include "runtime/serving/engine.h"
+
+namespace ternion {
+
+// Bytes that all ranks sent, by kind.
+struct WireTotals {
+  int64_t reduce = 0;
+  int64_t gather = 0;
+  int64_t pipeline = 0;
+};
+
+// A run of the program on all ranks of an mpirun, from options to exit status: check, load, connect, serve plans.
+// Whatever goes wrong on any rank is told once, by rank 0, and every rank ends with the same exit status.
+class Job {
+ public:
+  struct Body {
+    // On rank 0 before weights are loaded: what can fail early should. May be empty.
+    std::function<absl::Status()> before_load;
+    // On rank 0 when all ranks are ready; starts what feeds the coordinator and returns. Coordinator::Run follows on
+    // the same thread.
+    std::function<absl::Status(Coordinator& coordinator)> start;
+    // On rank 0 when Run has returned: its status in, the job's out. May be empty.
+    std::function<absl::Status(const absl::Status& run)> finish;
+    // On rank 0 at the very end, with the counters of all ranks. May be empty.
+    std::function<void(const WireTotals& totals)> report;
+  };
+
+  // Returns the exit status.
+  static int Run(MpiSession& mpi, const JobOptions& options, const Body& body);
+
+ private:
+  Job(MpiSession& mpi, const JobOptions& options) : mpi_(mpi), options_(options) {}
+
+  // An error and the exit status that it stands for.
+  struct Failure {
+    absl::Status status;
+    int exit_code = kDone;
+  };
+
+  Failure Prepare();                               // checks options, opens the model, compares ranks
+  Failure Load();                                  // backend, weights
+  Failure Build();                                 // groups, engine
+  Failure Connect();                               // control channel
+  Failure RunRank(const Body& body);               // until the job ends
+  Failure RunCoordinator(const Body& body);
+  Failure RunWorker();
+  void OnFrame(int rank, const Frame& frame);
+  void OnLost(int rank, const absl::Status& why);
+  absl::Status ChooseDevice();
+  void ChooseThreads();
+  absl::Status ChooseModelLength();
+  absl::Status ChooseKvBlocks();
+  absl::Status CheckMemory(const WeightMemory& weights) const;
+  absl::Status CompareRanks() const;
+  SchedulerLimits MakeLimits() const;
+  WireTotals SumWireBytes() const;
+  // Gathers what every rank found; all ranks return the first failure, which says whose it is unless it is rank 0's or
+  // everybody's. A step that calls MPI never follows one that may have failed on some ranks alone without this.
+  Failure Agree(const Failure& mine) const;
+
+  MpiSession& mpi_;
+  JobOptions options_;
+  ProcessGrid grid_;
+  EngineOptions engine_options_;
+  int threads_ = 1;
+  std::unique_ptr<WeightSource> source_;
+  std::unique_ptr<Backend> backend_;
+  StageWeights weights_;  // between Load and Build
+  std::unique_ptr<Communicator> group_;
+  std::unique_ptr<Communicator> column_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ControlServer> server_;
+  std::unique_ptr<ControlClient> client_;
+  // Set while RunCoordinator runs; the control channel's callbacks reach it through here.
+  std::mutex coordinator_mutex_;
+  Coordinator* coordinator_ = nullptr;
+};
+
+// Opens the model that the options name: a folder, or a synthetic one.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
+
+}  // namespace ternion

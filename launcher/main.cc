@@ -1,0 +1,76 @@
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "launcher/commands.h"
+#include "launcher/options.h"
+#include "parallel/mpi_session.h"
+
+namespace ternion {
+namespace {
+
+// Before MPI starts only the launcher's environment says which rank this is. Open MPI and PMIx (srun) set one of these.
+bool IsFirstRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::string(rank) == "0";
+  }
+  return true;
+}
+
+// Blocked before any thread is made, MPI's too, so that a signal goes to the thread that waits for it
+// (launcher/serve.cc) and not to whichever runs. A rank other than 0 ends when rank 0 says so, or when the connection to
+// it is lost.
+void MaskSignals(int how) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, signal);
+  pthread_sigmask(how, &signals, nullptr);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Ternion: distributed inference for 1-bit LLMs", "ternion"};
+  app.set_version_flag("--version", TERNION_VERSION);
+  app.require_subcommand(1);
+  Command chosen;
+  AddServe(app, chosen);
+  AddGenerate(app, chosen);
+  AddPerplexity(app, chosen);
+  AddBench(app, chosen);
+  AddInspect(app, chosen);
+
+  const absl::Status configured = LoadConfigFile(argc, argv, app);
+  if (!configured.ok()) {
+    if (IsFirstRank()) std::fprintf(stderr, "ternion: %s\n", std::string(configured.message()).c_str());
+    return kBadArguments;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (!IsFirstRank()) return error.get_exit_code() == 0 ? kDone : kBadArguments;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "ternion: %s (ternion --help says more)\n", error.what());
+    return kBadArguments;
+  }
+
+  MaskSignals(SIG_BLOCK);
+  signal(SIGPIPE, SIG_IGN);
+  absl::StatusOr<std::unique_ptr<MpiSession>> mpi = MpiSession::Start(&argc, &argv);
+  if (!mpi.ok()) {
+    std::fprintf(stderr, "ternion: %s\n", std::string(mpi.status().message()).c_str());
+    return kFailed;
+  }
+  SetCheckTag(absl::StrCat("rank ", (*mpi)->rank()));
+  if (!chosen.takes_signals) MaskSignals(SIG_UNBLOCK);
+  return chosen.run(**mpi);
+}
+
+}  // namespace
+}  // namespace ternion
+
+int main(int argc, char** argv) { return ternion::Main(argc, argv); }

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ternion {
+
+// Exit status of the program (docs, README): what a script may rely on.
+enum ExitCode : int { kDone = 0, kFailed = 1, kBadArguments = 2, kBadModel = 3, kLostRank = 4 };
+
+// The options that every command which runs a model has. Names are the long options'.
+struct JobOptions {
+  std::string model;      // a folder; empty with --synthetic
+  std::string synthetic;  // a config.json whose weights are made up
+  int tp = 1;
+  int pp = 1;
+  std::string device = "auto";
+  int threads = 0;  // 0: the cores this rank may use
+  std::string wire = "exact";
+  std::string pipeline_wire = "exact";
+  std::string scales = "row";
+  std::string kv_cache = "f16";
+  std::string served_model_name;
+  int64_t max_model_len = 0;  // 0: the model's
+  std::string kv_memory = "auto";
+  int64_t max_batch_tokens = 512;
+  int64_t max_sequences = 64;
+  int64_t max_queue = 1024;
+  double rank_timeout = 10;  // seconds
+  std::string log_level = "info";
+  std::string log_format = "text";
+
+  // The folder's name, unless --served-model-name says otherwise.
+  std::string ModelName() const;
+};
+
+// Adds the options to a command, each with its environment variable TERNION_*.
+void AddJobOptions(CLI::App& command, JobOptions& options);
+
+// The environment variable of a long option: --max-model-len -> TERNION_MAX_MODEL_LEN.
+std::string EnvironmentName(const std::string& long_option);
+
+// Adds an option with its environment variable. `names` as CLI11 has them, the long name last: "-p,--prompt".
+template <typename T>
+CLI::Option* AddOption(CLI::App& command, const std::string& names, T& value, const std::string& help) {
+  CLI::Option* option = command.add_option(names, value, help)->capture_default_str();
+  option->envname(EnvironmentName(option->get_lnames().front()));
+  return option;
+}
+
+// Takes the keys of the TOML file that `--config` names in argv as if they were environment variables, where those are
+// not set: so a flag comes before the environment, and the environment before the file. kInvalidArgument names the
+// file and the key or line that is wrong.
+absl::Status LoadConfigFile(int argc, char** argv, const CLI::App& app);
+
+// "1048576", "512MiB", "8GB" -> bytes.
+absl::StatusOr<int64_t> ParseBytes(const std::string& text);
+
+// Sets spdlog's level and format; everything goes to stderr.
+void StartLogging(const JobOptions& options, int rank);
+
+}  // namespace ternion

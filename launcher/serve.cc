@@ -1,0 +1,161 @@
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "launcher/commands.h"
+#include "launcher/job.h"
+#include "launcher/options.h"
+#include "net/http_server.h"
+#include "runtime/text/chat_template.h"
+#include "runtime/text/tokenizer.h"
+
+namespace ternion {
+namespace {
+
+struct ServeOptions {
+  JobOptions job;
+  ServerOptions server;
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  double drain_timeout = 30;  // seconds
+};
+
+// One key a line; empty lines do not count.
+absl::StatusOr<std::vector<std::string>> ReadApiKeys(const ServeOptions& options) {
+  std::vector<std::string> keys = options.api_keys;
+  if (options.api_key_file.empty()) return keys;
+  std::ifstream file(options.api_key_file);
+  if (!file) return absl::NotFoundError(absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read"));
+  for (std::string line; std::getline(file, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (!line.empty()) keys.push_back(line);
+  }
+  if (keys.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--api-key-file ", options.api_key_file, " holds no key"));
+  }
+  return keys;
+}
+
+// The signals that end a server: the first lets the running requests finish, a second one does not wait.
+class SignalThread {
+ public:
+  SignalThread(std::function<void()> first, std::function<void()> second)
+      : thread_([this, first = std::move(first), second = std::move(second)] { Wait(first, second); }) {}
+  ~SignalThread() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  void Wait(const std::function<void()>& first, const std::function<void()>& second) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, signal);
+    for (int seen = 0; !stop_;) {
+      const timespec limit{0, 200'000'000};
+      if (sigtimedwait(&signals, nullptr, &limit) < 0) continue;
+      if (seen == 0) first();
+      if (seen == 1) second();
+      ++seen;
+    }
+  }
+
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+// Rank 0's server around a job.
+class Service {
+ public:
+  explicit Service(ServeOptions& options) : options_(options) {}
+
+  absl::Status Bind() {
+    if (options_.job.model.empty()) {
+      return absl::InvalidArgumentError("serve needs a MODEL with a tokenizer; a synthetic one has none");
+    }
+    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+    if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
+    TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
+    options_.server.served_model_name = options_.job.ModelName();
+    options_.server.version = TERNION_VERSION;
+    TERNION_ASSIGN_OR_RETURN(server_, HttpServer::Bind(options_.server));
+    return absl::OkStatus();
+  }
+
+  absl::Status Start(Coordinator& coordinator) {
+    coordinator_ = &coordinator;
+    signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
+    server_->Serve({coordinator_, tokenizer_.get(), chat_.get()});
+    spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host, server_->port());
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(const absl::Status& run) {
+    signals_.reset();
+    if (drain_.joinable()) drain_.join();
+    server_->Stop();
+    if (run.ok()) spdlog::info("drained, all requests have ended");
+    return run;
+  }
+
+ private:
+  // Waits on a thread of its own, so that a second signal is heard meanwhile.
+  void Drain() {
+    spdlog::info("draining: {} requests are running or waiting", coordinator_->active_requests());
+    drain_ = std::thread([this] {
+      const auto limit = std::chrono::milliseconds(static_cast<int64_t>(options_.drain_timeout * 1000));
+      const absl::Status drained = server_->Drain(limit);
+      if (!drained.ok()) spdlog::warn("{}", std::string(drained.message()));
+      drained.ok() ? coordinator_->Drain() : coordinator_->Stop();
+    });
+  }
+
+  ServeOptions& options_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<ChatTemplate> chat_;
+  std::unique_ptr<HttpServer> server_;
+  Coordinator* coordinator_ = nullptr;
+  std::unique_ptr<SignalThread> signals_;
+  std::thread drain_;
+};
+
+int Serve(MpiSession& mpi, ServeOptions& options) {
+  StartLogging(options.job, mpi.rank());
+  Service service(options);
+  Job::Body body;
+  body.before_load = [&] { return service.Bind(); };
+  body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
+  body.finish = [&](const absl::Status& run) { return service.Finish(run); };
+  return Job::Run(mpi, options.job, body);
+}
+
+}  // namespace
+
+void AddServe(CLI::App& app, Command& chosen) {
+  CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
+  auto options = std::make_shared<ServeOptions>();
+  AddJobOptions(*command, options->job);
+  AddOption(*command, "--host", options->server.host, "address to listen on");
+  AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
+  AddOption(*command, "--api-key", options->api_keys, "key that clients must send; may be given several times");
+  AddOption(*command, "--api-key-file", options->api_key_file, "file with a key a line");
+  AddOption(*command, "--max-body-bytes", options->server.max_body_bytes, "longest request body")
+      ->check(CLI::PositiveNumber);
+  AddOption(*command, "--drain-timeout", options->drain_timeout, "seconds that running requests get to finish")
+      ->check(CLI::NonNegativeNumber);
+  command->callback([options, &chosen] {
+    chosen.takes_signals = true;
+    chosen.run = [options](MpiSession& mpi) { return Serve(mpi, *options); };
+  });
+}
+
+}  // namespace ternion

@@ -1,0 +1,191 @@
+#include "net/connection.h"
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <utility>
+
+namespace ternion {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using Clock = std::chrono::steady_clock;
+using boost::system::error_code;
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+constexpr size_t kReadBytes = 4096;
+constexpr size_t kMostReadAheadBytes = 64u << 10;
+constexpr std::chrono::milliseconds kLingerTime{2000};
+
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, const ServerOptions& options)
+    : socket_(std::move(socket)),
+      options_(&options),
+      deadline_timer_(socket_.get_executor()),
+      wake_timer_(socket_.get_executor()) {
+  error_code ignored;
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+}
+
+asio::awaitable<Connection::Reading> Connection::ReadHeader() {
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(options_->max_header_bytes));
+  parser_->body_limit(options_->max_body_bytes);
+  if (buffer_.size() == 0) {
+    SetDeadline(options_->idle_timeout);
+    const auto [error, bytes] = co_await socket_.async_read_some(buffer_.prepare(kReadBytes), kAwait);
+    buffer_.commit(bytes);
+    if (error) co_return Reading::kClosed;
+  }
+  SetDeadline(options_->request_timeout);
+  const auto [error, bytes] = co_await http::async_read_header(socket_, buffer_, *parser_, kAwait);
+  if (error || parser_->is_done()) ClearDeadline();
+  co_return Outcome(error);
+}
+
+// The deadline that ReadHeader has set goes on: it holds for the whole request.
+asio::awaitable<Connection::Reading> Connection::ReadBody() {
+  if (parser_->is_done()) co_return Reading::kDone;
+  const auto [error, bytes] = co_await http::async_read(socket_, buffer_, *parser_, kAwait);
+  ClearDeadline();
+  co_return Outcome(error);
+}
+
+Connection::Reading Connection::Outcome(error_code error) const {
+  if (timed_out_) return Reading::kTooSlow;
+  if (!error) return Reading::kDone;
+  if (error == http::error::header_limit || error == http::error::buffer_overflow)
+    return Reading::kHeaderTooLarge;
+  if (error == http::error::body_limit) return Reading::kBodyTooLarge;
+  const bool left = error == http::error::end_of_stream || error == http::error::partial_message;
+  const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category();
+  return malformed && !left ? Reading::kMalformed : Reading::kClosed;
+}
+
+asio::awaitable<bool> Connection::Write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    SetDeadline(options_->write_timeout);
+    const auto [error, written] =
+        co_await socket_.async_write_some(asio::buffer(bytes.data(), bytes.size()), kAwait);
+    ClearDeadline();
+    if (error) co_return false;
+    bytes.remove_prefix(written);
+  }
+  co_return true;
+}
+
+void Connection::StartWatching() {
+  stop_watching_ = false;
+  watching_ = true;
+  ReadAhead();
+}
+
+void Connection::ReadAhead() {
+  if (buffer_.size() >= kMostReadAheadBytes) return WatchForReset();
+  socket_.async_read_some(buffer_.prepare(kReadBytes),
+                          [self = shared_from_this()](error_code error, size_t bytes) {
+                            self->buffer_.commit(bytes);
+                            if (!error && !self->stop_watching_) return self->ReadAhead();
+                            self->watching_ = false;
+                            if (error && !self->stop_watching_) self->Disconnected();
+                            self->Wake();
+                          });
+}
+
+// A client that has pipelined this much is not read further; only a reset still tells that it is gone.
+void Connection::WatchForReset() {
+  socket_.async_wait(asio::socket_base::wait_error, [self = shared_from_this()](error_code) {
+    self->watching_ = false;
+    if (!self->stop_watching_) self->Disconnected();
+    self->Wake();
+  });
+}
+
+void Connection::Disconnected() {
+  disconnected_ = true;
+  error_code ignored;
+  socket_.cancel(ignored);  // a write that waits for this client
+}
+
+asio::awaitable<void> Connection::StopWatching() {
+  stop_watching_ = true;
+  error_code ignored;
+  if (watching_) socket_.cancel(ignored);
+  while (watching_ && !disconnected_) co_await WaitForWake(options_->idle_timeout);
+}
+
+asio::awaitable<bool> Connection::WaitForWake(std::chrono::milliseconds limit) {
+  if (!woken_ && !disconnected_) {
+    wake_timer_.expires_after(limit);
+    co_await wake_timer_.async_wait(kAwait);
+  }
+  co_return std::exchange(woken_, false) || disconnected_;
+}
+
+void Connection::Wake() {
+  woken_ = true;
+  wake_timer_.cancel();
+}
+
+std::function<void()> Connection::Waker() {
+  return [weak = weak_from_this(), executor = socket_.get_executor()] {
+    asio::post(executor, [weak] {
+      if (const auto self = weak.lock()) self->Wake();
+    });
+  };
+}
+
+asio::awaitable<void> Connection::Close() {
+  error_code ignored;
+  if (!disconnected_) socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  std::array<char, kReadBytes> dropped;
+  SetDeadline(kLingerTime);
+  while (!disconnected_ && !timed_out_) {
+    const auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(dropped), kAwait);
+    if (error) break;
+  }
+  Shut();
+}
+
+void Connection::Shut() {
+  error_code ignored;
+  ClearDeadline();
+  deadline_timer_.cancel();
+  socket_.close(ignored);
+  disconnected_ = true;
+  Wake();
+}
+
+void Connection::Abort() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Shut(); });
+}
+
+void Connection::SetDeadline(std::chrono::milliseconds limit) {
+  timed_out_ = false;
+  deadline_ = Clock::now() + limit;
+  if (!deadline_armed_ || deadline_ < deadline_timer_.expiry()) ArmDeadline();
+}
+
+void Connection::ClearDeadline() { deadline_ = Clock::time_point::max(); }
+
+void Connection::ArmDeadline() {
+  deadline_armed_ = true;
+  deadline_timer_.expires_at(deadline_);
+  deadline_timer_.async_wait([self = shared_from_this()](error_code error) {
+    if (error) return;  // set anew, or the connection has ended
+    self->deadline_armed_ = false;
+    if (self->deadline_ == Clock::time_point::max()) return;
+    if (Clock::now() < self->deadline_) return self->ArmDeadline();
+    self->timed_out_ = true;
+    error_code ignored;
+    self->socket_.cancel(ignored);
+  });
+}
+
+}  // namespace ternion

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "net/server_options.h"
+
+namespace ternion {
+
+// One client's socket: requests in, bytes out, every wait under a deadline. The socket's executor is a
+// strand; unless said otherwise, members are called on it.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  using Request = boost::beast::http::request<boost::beast::http::string_body>;
+  enum class Reading { kDone, kClosed, kTooSlow, kHeaderTooLarge, kBodyTooLarge, kMalformed };
+
+  // `options` outlives the connection.
+  Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options);
+
+  // The next request's header; kClosed when the client has left, or sent nothing for the idle time. The limit
+  // on the body is checked here where the header tells its length.
+  boost::asio::awaitable<Reading> ReadHeader();
+  boost::asio::awaitable<Reading> ReadBody();
+  // What ReadHeader has read, as far as it came.
+  const Request& request() const { return parser_->get(); }
+  // Nothing of the request is left unread.
+  bool request_complete() const { return parser_->is_done(); }
+  // Gives the body away, so that its memory does not live as long as the answer takes.
+  std::string TakeBody() { return std::move(parser_->get().body()); }
+
+  // False when the client is gone or takes no byte for the write timeout.
+  boost::asio::awaitable<bool> Write(std::string_view bytes);
+
+  // While an answer is made: reads ahead, so that the client's end is noticed at once, and keeps what a
+  // pipelining client sends. A client that closes its sending side counts as gone. Not to be mixed with
+  // ReadHeader and ReadBody.
+  void StartWatching();
+  boost::asio::awaitable<void> StopWatching();
+  bool disconnected() const { return disconnected_; }
+
+  // Returns at a wake-up (at once if there was one since the last call) or when the client has gone; false
+  // when `limit` passed first.
+  boost::asio::awaitable<bool> WaitForWake(std::chrono::milliseconds limit);
+  // Gives a function that wakes WaitForWake. It may be called on any thread, never blocks, and does nothing
+  // after the connection's end.
+  std::function<void()> Waker();
+
+  // Says goodbye so that an answer just written arrives even if the client is still sending: closes the
+  // sending side, then reads and drops for a short while.
+  boost::asio::awaitable<void> Close();
+  // Closes at once; all waits end.
+  void Shut();
+  // The same from any thread.
+  void Abort();
+
+ private:
+  void SetDeadline(std::chrono::milliseconds limit);
+  void ClearDeadline();
+  void ArmDeadline();
+  void ReadAhead();
+  void WatchForReset();
+  void Disconnected();
+  void Wake();
+  Reading Outcome(boost::system::error_code error) const;
+
+  boost::asio::ip::tcp::socket socket_;
+  const ServerOptions* options_;
+  boost::beast::flat_buffer buffer_;  // read, not yet parsed
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+
+  // One timer serves all deadlines: it is set again only when it fires early, so that a deadline per token is
+  // free.
+  boost::asio::steady_timer deadline_timer_;
+  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
+  bool deadline_armed_ = false;
+  bool timed_out_ = false;
+
+  boost::asio::steady_timer wake_timer_;
+  bool woken_ = false;
+  bool watching_ = false;
+  bool stop_watching_ = false;
+  bool disconnected_ = false;
+};
+
+}  // namespace ternion

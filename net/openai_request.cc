@@ -1,0 +1,172 @@
+#include "net/openai_request.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "net/field_reader.h"
+#include "net/json_body.h"
+#include "net/openai_prompt.h"
+
+namespace ternion {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMostStops = 16;
+constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+void ReadStop(FieldReader& reader, std::vector<std::string>* stop) {
+  const json* value = reader.Find("stop");
+  if (value == nullptr) return;
+  const json list = value->is_array() ? *value : json::array({*value});
+  if (list.size() > kMostStops) {
+    return reader.Fail("stop", absl::StrCat("may hold at most ", kMostStops, " strings"));
+  }
+  for (const json& entry : list) {
+    if (!entry.is_string() || entry.get_ref<const std::string&>().empty()) {
+      return reader.Fail("stop", "must be a string or an array of strings, none of them empty");
+    }
+    stop->push_back(entry.get<std::string>());
+  }
+}
+
+void ReadMaxTokens(FieldReader& reader, std::optional<int64_t>* max_tokens) {
+  for (const std::string_view name : {"max_tokens", "max_completion_tokens"}) {
+    int64_t value = 0;
+    reader.Read(name, 1, kNoLimit, &value);
+    if (value > 0) *max_tokens = value;
+  }
+}
+
+// The bits of any 64-bit integer, signed or not.
+void ReadSeed(FieldReader& reader, std::optional<uint64_t>* seed) {
+  const json* value = reader.Find("seed");
+  if (value == nullptr) return;
+  if (!value->is_number_integer()) return reader.Fail("seed", "must be a 64-bit integer");
+  *seed = value->is_number_unsigned() ? value->get<uint64_t>() : static_cast<uint64_t>(value->get<int64_t>());
+}
+
+void ReadSampling(FieldReader& reader, OpenAiRequest* request) {
+  double temperature = request->sampling.temperature;
+  double top_p = request->sampling.top_p;
+  int64_t top_k = 0;
+  reader.Read("temperature", 0.0, 2.0, &temperature);
+  reader.Read("top_p", 0.0, 1.0, &top_p);
+  reader.Read("top_k", -1, std::numeric_limits<int32_t>::max(), &top_k);
+  ReadSeed(reader, &request->seed);
+  request->sampling.temperature = static_cast<float>(temperature);
+  request->sampling.top_p = static_cast<float>(top_p);
+  request->sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
+  if (request->sampling.top_p <= 0) reader.Fail("top_p", "must be greater than 0");
+}
+
+void ReadStreamOptions(FieldReader& reader, OpenAiRequest* request) {
+  const json* value = reader.Find("stream_options");
+  if (value == nullptr) return;
+  if (!value->is_object()) return reader.Fail("stream_options", "must be an object");
+  if (!request->stream) return reader.Fail("stream_options", "is allowed only when stream is true");
+  FieldReader options(*value);
+  options.Read("include_usage", &request->include_usage);
+  options.Read("continuous_usage_stats", &request->continuous_usage);
+  if (!options.ok()) reader.Fail("stream_options", std::string(options.status().message()));
+}
+
+// A number that must have the value at which it changes nothing.
+void RequireNeutral(FieldReader& reader, std::string_view name, double neutral) {
+  const json* value = reader.Find(name);
+  if (value == nullptr) return;
+  if (!value->is_number()) return reader.Fail(name, "must be a number");
+  if (value->get<double>() != neutral) {
+    reader.FailUnsupported(name, absl::StrCat("this version supports ", neutral, " only"));
+  }
+}
+
+// A container that must be empty.
+void RequireEmpty(FieldReader& reader, std::string_view name) {
+  const json* value = reader.Find(name);
+  if (value != nullptr && !(value->is_structured() && value->empty())) {
+    reader.FailUnsupported(name, "this version does not support it");
+  }
+}
+
+void RequireNoLogprobs(FieldReader& reader) {
+  for (const std::string_view name : {"logprobs", "prompt_logprobs", "top_logprobs"}) {
+    const json* value = reader.Find(name);
+    if (value != nullptr && *value != false) reader.FailUnsupported(name, "this version does not support it");
+  }
+}
+
+void RequireTextFormat(FieldReader& reader) {
+  const json* value = reader.Find("response_format");
+  if (value == nullptr) return;
+  if (!value->is_object() || !value->contains("type")) {
+    return reader.Fail("response_format", "must be an object with a type");
+  }
+  if ((*value)["type"] != "text") {
+    reader.FailUnsupported("response_format", "this version supports type \"text\" only");
+  }
+}
+
+void RequireNoToolChoice(FieldReader& reader) {
+  const json* value = reader.Find("tool_choice");
+  if (value != nullptr && *value != "none" && *value != "auto") {
+    reader.FailUnsupported("tool_choice", "this version does not support tools");
+  }
+}
+
+// What OpenAI's API or vLLM's knows and this version would have to ignore: an answer that is not what was
+// asked for is worse than none.
+void RefuseUnsupported(FieldReader& reader) {
+  for (const std::string_view name : {"n", "best_of", "repetition_penalty"}) RequireNeutral(reader, name, 1);
+  for (const std::string_view name : {"presence_penalty", "frequency_penalty", "min_p", "min_tokens"}) {
+    RequireNeutral(reader, name, 0);
+  }
+  for (const std::string_view name : {"logit_bias", "tools", "functions"}) RequireEmpty(reader, name);
+  RequireNoLogprobs(reader);
+  RequireTextFormat(reader);
+  RequireNoToolChoice(reader);
+  std::string suffix;
+  reader.Read("suffix", &suffix);
+  if (!suffix.empty()) reader.FailUnsupported("suffix", "this version does not support it");
+}
+
+void ReadInput(FieldReader& reader, OpenAiRequest* request) {
+  if (request->endpoint == Endpoint::kChat) {
+    ReadMessages(reader, &request->messages);
+    reader.Read("add_generation_prompt", &request->add_generation_prompt);
+    bool echo = false;
+    reader.Read("echo", &echo);
+    if (echo) reader.FailUnsupported("echo", "this version supports it at /v1/completions only");
+  } else {
+    ReadPrompts(reader, &request->prompts);
+    reader.Read("echo", &request->echo);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<OpenAiRequest> ParseOpenAiRequest(Endpoint endpoint, std::string_view body) {
+  TERNION_ASSIGN_OR_RETURN(const json document, ParseJsonBody(body));
+  if (!document.is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
+  FieldReader reader(document);
+  OpenAiRequest request;
+  std::string user;
+  request.endpoint = endpoint;
+  reader.Read("model", &request.model);
+  reader.Read("user", &user);
+  reader.Read("stream", &request.stream);
+  ReadInput(reader, &request);
+  ReadMaxTokens(reader, &request.max_tokens);
+  ReadSampling(reader, &request);
+  ReadStop(reader, &request.stop);
+  reader.Read("stop_token_ids", &request.stop_token_ids);
+  reader.Read("ignore_eos", &request.ignore_eos);
+  ReadStreamOptions(reader, &request);
+  RefuseUnsupported(reader);
+  if (!reader.ok()) return reader.status();
+  return request;
+}
+
+}  // namespace ternion

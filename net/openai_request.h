@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/serving/request.h"
+#include "runtime/text/chat_template.h"
+
+namespace ternion {
+
+enum class Endpoint : uint8_t { kCompletions, kChat };
+
+// Text, or ids that are taken as they are.
+using PromptInput = std::variant<std::string, std::vector<int32_t>>;
+
+// A request to /v1/completions or /v1/chat/completions: types and ranges checked, nothing tokenized yet.
+struct OpenAiRequest {
+  Endpoint endpoint = Endpoint::kCompletions;
+  std::string model;                          // empty: not given
+  std::vector<PromptInput> prompts;           // completions: one choice each
+  std::vector<ChatMessage> messages;          // chat
+  bool add_generation_prompt = true;          // chat
+  bool echo = false;                          // completions: the text begins with the prompt
+  std::optional<int64_t> max_tokens;          // absent: until the context is full
+  SamplingParams sampling{1.0f, 0, 1.0f, 0};  // without its seed
+  std::optional<uint64_t> seed;               // absent: drawn for each prompt
+  std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool stream = false;
+  bool include_usage = false;     // a last chunk with the usage
+  bool continuous_usage = false;  // the usage in every chunk
+};
+
+// Parses and validates a body. Errors carry the parameter's name (net/http_error.h). A parameter that this
+// version knows but cannot honour is an error; one that it does not know is ignored.
+absl::StatusOr<OpenAiRequest> ParseOpenAiRequest(Endpoint endpoint, std::string_view body);
+
+}  // namespace ternion

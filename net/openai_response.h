@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/completion_stream.h"
+#include "net/generation.h"
+#include "net/openai_request.h"
+
+namespace ternion {
+
+// Writes the answer to one request in OpenAI's shapes: text_completion, chat.completion and
+// chat.completion.chunk.
+class OpenAiResponse {
+ public:
+  // `unique` makes the answer's id: "cmpl-UNIQUE" or "chatcmpl-UNIQUE". `created`: Unix seconds.
+  OpenAiResponse(const OpenAiRequest& request, std::string_view model, std::string_view unique,
+                 int64_t created);
+
+  // Streams: appends the SSE events of one delta. A delta without text gives none, unless it is a chat's
+  // first (its event carries the role) or a choice's last.
+  void AppendDelta(std::string* out, const ChoiceDelta& delta, const Usage& usage);
+  // Streams: the usage, where it was asked for, and [DONE].
+  void AppendEnd(std::string* out, const Usage& usage) const;
+
+  // The whole answer: `texts` and `reasons` hold one entry per choice.
+  std::string Whole(const std::vector<std::string>& texts, const std::vector<FinishReason>& reasons,
+                    const Usage& usage) const;
+
+ private:
+  void AppendChunk(std::string* out, std::string_view choice, std::string_view usage) const;
+  std::string ChunkUsage(const Usage& usage) const;
+
+  bool chat_;
+  bool include_usage_;
+  bool continuous_usage_;
+  bool role_sent_ = false;
+  std::string head_;  // what every object of the answer begins with, without the "object" field
+};
+
+// {"object": "list", "data": [the one model]}
+std::string ModelListJson(std::string_view model, int64_t created, int64_t max_model_len);
+
+}  // namespace ternion

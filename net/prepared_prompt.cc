@@ -1,0 +1,81 @@
+#include "net/prepared_prompt.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "net/http_error.h"
+
+namespace ternion {
+namespace {
+
+uint64_t DrawSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+absl::StatusOr<PreparedPrompt> Prepare(const OpenAiRequest& request, const ModelService& model,
+                                       std::string_view param, std::vector<int32_t> ids) {
+  const int64_t context = model.generator->max_model_len();
+  const int64_t length = static_cast<int64_t>(ids.size());
+  if (ids.empty()) return ParamError(param, "gives no token; it must give at least one");
+  if (length > context) {
+    return ParamError(param, absl::StrCat("has ", length, " tokens; the model's context holds ", context));
+  }
+  PreparedPrompt prepared;
+  prepared.request.prompt = std::move(ids);
+  // A prompt that fills the context still has one next token.
+  prepared.request.max_tokens =
+      std::min(request.max_tokens.value_or(context), std::max<int64_t>(1, context - length));
+  prepared.request.sampling = request.sampling;
+  prepared.request.sampling.seed = request.seed.has_value() ? *request.seed : DrawSeed();
+  prepared.request.ignore_eos = request.ignore_eos;
+  prepared.request.stop_ids = request.stop_token_ids;
+  return prepared;
+}
+
+absl::StatusOr<PreparedPrompt> PrepareCompletion(const OpenAiRequest& request, const ModelService& model,
+                                                 const PromptInput& input) {
+  const std::string* text = std::get_if<std::string>(&input);
+  absl::StatusOr<std::vector<int32_t>> ids = text != nullptr
+                                                 ? model.tokenizer->Encode(*text, /*add_special=*/true)
+                                                 : std::get<std::vector<int32_t>>(input);
+  if (!ids.ok()) return BlameParam("prompt", ids.status());
+  TERNION_ASSIGN_OR_RETURN(PreparedPrompt prepared, Prepare(request, model, "prompt", *std::move(ids)));
+  if (request.echo) {
+    prepared.echo =
+        text != nullptr ? *text : model.tokenizer->Decode(prepared.request.prompt, /*skip_special=*/true);
+  }
+  return prepared;
+}
+
+absl::StatusOr<PreparedPrompt> PrepareChat(const OpenAiRequest& request, const ModelService& model) {
+  if (model.chat == nullptr) {
+    return absl::FailedPreconditionError("the model has no chat template; use /v1/completions");
+  }
+  auto ids = model.chat->Apply(request.messages, request.add_generation_prompt);
+  if (!ids.ok()) return BlameParam("messages", ids.status());
+  TERNION_ASSIGN_OR_RETURN(PreparedPrompt prepared, Prepare(request, model, "messages", *std::move(ids)));
+  if (!request.ignore_eos) prepared.request.stop_ids.push_back(model.chat->end_of_turn());
+  return prepared;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& request,
+                                                           const ModelService& model) {
+  std::vector<PreparedPrompt> prepared;
+  if (request.endpoint == Endpoint::kChat) {
+    TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareChat(request, model));
+    prepared.push_back(std::move(prompt));
+  }
+  for (const PromptInput& input : request.prompts) {
+    TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareCompletion(request, model, input));
+    prepared.push_back(std::move(prompt));
+  }
+  return prepared;
+}
+
+}  // namespace ternion

@@ -1,0 +1,42 @@
+#include "net/router.h"
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+
+namespace ternion {
+namespace {
+
+struct Entry {
+  std::string_view path;
+  bool is_post;
+  Route route;
+};
+
+constexpr Entry kEntries[] = {
+    {"/v1/completions", true, Route::kCompletions}, {"/v1/chat/completions", true, Route::kChatCompletions},
+    {"/v1/models", false, Route::kModels},          {"/health", false, Route::kHealth},
+    {"/version", false, Route::kVersion},
+};
+
+HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {
+  const std::string allow = entry.is_post ? "POST" : "GET, HEAD";
+  HttpResponse response = ErrorResponse(MakeHttpError(
+      405, absl::StrCat(ToAbsl(entry.path), " does not take ", ToAbsl(method), "; it takes ", allow)));
+  response.headers.emplace_back("Allow", allow);
+  return response;
+}
+
+}  // namespace
+
+std::variant<Route, HttpResponse> FindRoute(std::string_view method, std::string_view target) {
+  const std::string_view path = target.substr(0, target.find('?'));
+  for (const Entry& entry : kEntries) {
+    if (entry.path != path) continue;
+    const bool fits = entry.is_post ? method == "POST" : method == "GET" || method == "HEAD";
+    if (!fits) return MethodNotAllowed(method, entry);
+    return entry.route;
+  }
+  return ErrorResponse(MakeHttpError(404, absl::StrCat("no such route: ", ToAbsl(path))));
+}
+
+}  // namespace ternion

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ternion {
+
+// How the HTTP server listens and where its limits lie. Every limit is checked before memory is spent on a
+// request.
+struct ServerOptions {
+  std::string host = "0.0.0.0";  // an address or a name; "" is every IPv6 and IPv4 address
+  uint16_t port = 8000;          // 0: a free one
+  std::string served_model_name;
+  std::string version;                // what GET /version tells
+  std::vector<std::string> api_keys;  // none: everybody may ask
+  int threads = 2;
+
+  size_t max_connections = 10000;
+  size_t max_body_bytes = 8u << 20;
+  size_t max_header_bytes = 16u << 10;
+
+  std::chrono::milliseconds request_timeout{30'000};  // from a request's first byte to its last
+  std::chrono::milliseconds idle_timeout{75'000};     // between two requests of a connection
+  std::chrono::milliseconds write_timeout{60'000};    // a client that takes no byte for so long is dropped
+  std::chrono::milliseconds keep_alive{15'000};  // a stream without a token for so long gets an SSE comment
+};
+
+}  // namespace ternion

@@ -1,0 +1,71 @@
+#include "net/server_state.h"
+
+#include <ctime>
+#include <utility>
+
+namespace ternion {
+
+ServerState::ServerState(ServerOptions options)
+    : options_(std::move(options)), keys_(options_.api_keys), started_at_(std::time(nullptr)) {}
+
+void ServerState::SetModel(const ModelService& model) {
+  const std::lock_guard lock(mutex_);
+  model_ = model;
+}
+
+std::optional<ModelService> ServerState::model() const {
+  const std::lock_guard lock(mutex_);
+  return model_;
+}
+
+absl::Status ServerState::Ready() const {
+  if (draining()) return absl::UnavailableError("the server is draining: it takes no new requests");
+  const std::optional<ModelService> current = model();
+  if (!current.has_value()) return absl::UnavailableError("the model is being loaded");
+  return current->generator->Ready();
+}
+
+std::shared_ptr<void> ServerState::EnterGeneration() {
+  const std::lock_guard lock(mutex_);
+  ++running_generations_;
+  return {this, [](ServerState* state) { state->LeaveGeneration(); }};
+}
+
+void ServerState::LeaveGeneration() {
+  const std::lock_guard lock(mutex_);
+  --running_generations_;
+  idle_.notify_all();
+}
+
+bool ServerState::WaitUntilIdle(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return idle_.wait_for(lock, limit, [this] { return running_generations_ == 0; });
+}
+
+int ServerState::running_generations() const {
+  const std::lock_guard lock(mutex_);
+  return running_generations_;
+}
+
+ServerState::Admission ServerState::Add(const std::shared_ptr<Connection>& connection) {
+  constexpr size_t kMostTurnedAway = 64;
+  const std::lock_guard lock(mutex_);
+  if (aborted_ || connections_.size() >= options_.max_connections + kMostTurnedAway)
+    return Admission::kRefused;
+  const bool room = connections_.size() < options_.max_connections;
+  connections_.insert(connection);
+  return room ? Admission::kServed : Admission::kTurnedAway;
+}
+
+void ServerState::Remove(const std::shared_ptr<Connection>& connection) {
+  const std::lock_guard lock(mutex_);
+  connections_.erase(connection);
+}
+
+void ServerState::AbortConnections() {
+  const std::lock_guard lock(mutex_);
+  aborted_ = true;
+  for (const auto& connection : connections_) connection->Abort();
+}
+
+}  // namespace ternion

@@ -1,0 +1,256 @@
+#include "net/session.h"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <ctime>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "net/openai_request.h"
+#include "net/prepared_prompt.h"
+#include "net/request_id.h"
+#include "net/sse.h"
+#include "nlohmann/json.hpp"
+
+namespace ternion {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using Reading = Connection::Reading;
+
+std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+HttpError ReadingError(Reading reading, const ServerOptions& options) {
+  switch (reading) {
+    case Reading::kTooSlow:
+      return MakeHttpError(
+          408, absl::StrCat("the request did not arrive within ", options.request_timeout.count(), " ms"));
+    case Reading::kHeaderTooLarge:
+      return MakeHttpError(431,
+                           absl::StrCat("the header is larger than ", options.max_header_bytes, " bytes"));
+    case Reading::kBodyTooLarge:
+      return MakeHttpError(413, absl::StrCat("the body is larger than ", options.max_body_bytes, " bytes"));
+    default:
+      return MakeHttpError(400, "the request is not HTTP/1.0 or HTTP/1.1");
+  }
+}
+
+// The connection above the cap: one answer, whatever was asked.
+asio::awaitable<void> TurnAway(std::shared_ptr<Connection> connection) {
+  Framing framing;
+  framing.request_id = MakeRequestId();
+  const std::string bytes =
+      Serialize(ErrorResponse(MakeHttpError(503, "the server has no room for another connection")), framing);
+  if (co_await connection->Write(bytes)) co_await connection->Close();
+}
+
+}  // namespace
+
+void Session::Start(asio::ip::tcp::socket socket, std::shared_ptr<ServerState> state) {
+  const auto executor = socket.get_executor();
+  auto connection = std::make_shared<Connection>(std::move(socket), state->options());
+  const ServerState::Admission admission = state->Add(connection);
+  if (admission == ServerState::Admission::kRefused) return connection->Shut();
+  const auto ended = [state, connection](const std::exception_ptr& failure) {
+    connection->Shut();
+    state->Remove(connection);
+    if (failure) spdlog::error("a connection was dropped: out of memory or a fault of the server");
+  };
+  const bool served = admission == ServerState::Admission::kServed;
+  asio::co_spawn(executor, served ? Run(connection, state) : TurnAway(connection), ended);
+}
+
+asio::awaitable<void> Session::Run(std::shared_ptr<Connection> connection,
+                                   std::shared_ptr<ServerState> state) {
+  Session session(connection, std::move(state));
+  bool goes_on = true;
+  while (goes_on) goes_on = co_await session.Exchange();
+  co_await connection->Close();
+}
+
+Session::Answering Session::Exchange() {
+  Reading reading = co_await connection_->ReadHeader();
+  if (reading == Reading::kClosed) co_return false;
+  Frame(reading);
+  if (reading != Reading::kDone)
+    co_return co_await Answer(ErrorResponse(ReadingError(reading, state_->options())));
+  const std::variant<Route, HttpResponse> head = CheckHead();
+  if (const auto* refusal = std::get_if<HttpResponse>(&head)) co_return co_await Answer(*refusal);
+  if (expects_continue() && !co_await connection_->Write("HTTP/1.1 100 Continue\r\n\r\n")) co_return false;
+  reading = co_await connection_->ReadBody();
+  if (reading == Reading::kClosed) co_return false;
+  if (reading != Reading::kDone)
+    co_return co_await Answer(ErrorResponse(ReadingError(reading, state_->options())));
+  co_return co_await AnswerRoute(std::get<Route>(head));
+}
+
+void Session::Frame(Reading reading) {
+  const Connection::Request& request = connection_->request();
+  framing_.keep_alive = reading == Reading::kDone && request.keep_alive() && !state_->draining();
+  framing_.head_only = request.method() == http::verb::head;
+  framing_.chunked = request.version() >= 11;
+  framing_.request_id = RequestIdFrom(View(request["X-Request-Id"]));
+}
+
+bool Session::expects_continue() const {
+  return framing_.chunked && !connection_->request_complete() &&
+         absl::EqualsIgnoreCase(ToAbsl(View(connection_->request()[http::field::expect])), "100-continue");
+}
+
+// All that can be said before the body is read.
+std::variant<Route, HttpResponse> Session::CheckHead() const {
+  const Connection::Request& request = connection_->request();
+  if (request.version() >= 11 && request.count(http::field::host) != 1) {
+    return ErrorResponse(MakeHttpError(400, "the request must have one Host header"));
+  }
+  if (request.count(http::field::transfer_encoding) > 0 && !request.chunked()) {
+    return ErrorResponse(
+        MakeHttpError(501, "the transfer encoding is not known; use chunked or a Content-Length"));
+  }
+  std::variant<Route, HttpResponse> found = FindRoute(View(request.method_string()), View(request.target()));
+  const Route* route = std::get_if<Route>(&found);
+  const bool open = route != nullptr && *route == Route::kHealth;
+  if (!open && !state_->keys().Allow(View(request[http::field::authorization]))) {
+    return ErrorResponse(
+        MakeHttpError(401, "this server needs an API key: Authorization: Bearer KEY", "", "invalid_api_key"));
+  }
+  return found;
+}
+
+Session::Answering Session::Answer(HttpResponse response) {
+  // What is left of the request would be taken for the next one.
+  if (!connection_->request_complete()) framing_.keep_alive = false;
+  spdlog::debug("{} {}", response.status, framing_.request_id);
+  const std::string bytes = Serialize(response, framing_);
+  const bool written = co_await connection_->Write(bytes);
+  co_return written&& framing_.keep_alive;
+}
+
+Session::Answering Session::AnswerRoute(Route route) {
+  switch (route) {
+    case Route::kCompletions:
+      co_return co_await Generate(Endpoint::kCompletions);
+    case Route::kChatCompletions:
+      co_return co_await Generate(Endpoint::kChat);
+    case Route::kModels:
+      co_return co_await Answer(Models());
+    case Route::kHealth:
+      co_return co_await Answer(Health());
+    case Route::kVersion:
+      co_return co_await Answer(Version());
+  }
+  co_return false;
+}
+
+HttpResponse Session::Models() const {
+  const std::optional<ModelService> model = state_->model();
+  if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
+  return {200,
+          ModelListJson(state_->options().served_model_name, state_->started_at(),
+                        model->generator->max_model_len()),
+          {}};
+}
+
+HttpResponse Session::Version() const {
+  return {200, nlohmann::json{{"version", state_->options().version}}.dump(), {}};
+}
+
+HttpResponse Session::Health() const {
+  const absl::Status ready = state_->Ready();
+  if (ready.ok()) return {200, R"({"status":"ok"})", {}};
+  return ErrorResponse(MakeHttpError(503, std::string(ready.message())));
+}
+
+Session::Answering Session::Generate(Endpoint endpoint) {
+  const std::shared_ptr<void> running = state_->EnterGeneration();
+  auto started = Begin(endpoint);
+  if (!started.ok()) co_return co_await Answer(ErrorResponse(ToHttpError(started.status())));
+  connection_->StartWatching();
+  bool goes_on = false;
+  if (started->stream) {
+    goes_on = co_await Stream(started->response, *started->generation);
+  } else {
+    goes_on = co_await Collect(started->response, *started->generation);
+  }
+  co_await connection_->StopWatching();
+  co_return goes_on && !connection_->disconnected();
+}
+
+// Of the request only what the answer needs is kept, so that long prompts do not live as long as their
+// generation.
+absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
+  if (const absl::Status ready = state_->Ready(); !ready.ok()) return absl::UnavailableError(ready.message());
+  const ModelService model = *state_->model();
+  const std::string& served = state_->options().served_model_name;
+  TERNION_ASSIGN_OR_RETURN(const OpenAiRequest request,
+                           ParseOpenAiRequest(endpoint, connection_->TakeBody()));
+  if (!request.model.empty() && request.model != served) return ModelNotFound(request.model, served);
+  TERNION_ASSIGN_OR_RETURN(std::vector<PreparedPrompt> prompts, PreparePrompts(request, model));
+  TERNION_ASSIGN_OR_RETURN(std::unique_ptr<Generation> generation,
+                           Generation::Start(model, request.stop, std::move(prompts), connection_->Waker()));
+  return Started{OpenAiResponse(request, served, MakeRequestId(), std::time(nullptr)), std::move(generation),
+                 request.stream};
+}
+
+Session::Answering Session::Collect(const OpenAiResponse& response, Generation& generation) {
+  std::vector<std::string> texts(static_cast<size_t>(generation.choices()));
+  std::vector<FinishReason> reasons(texts.size());
+  while (!generation.finished()) {
+    if (connection_->disconnected()) co_return false;
+    const absl::StatusOr<std::vector<ChoiceDelta>> deltas = generation.Take();
+    if (!deltas.ok()) co_return co_await Answer(ErrorResponse(ToHttpError(deltas.status())));
+    for (const ChoiceDelta& delta : *deltas) {
+      const auto choice = static_cast<size_t>(delta.choice);
+      texts[choice] += delta.text;
+      if (delta.finish.has_value()) reasons[choice] = *delta.finish;
+    }
+    if (deltas->empty()) co_await connection_->WaitForWake(state_->options().keep_alive);
+  }
+  co_return co_await Answer({200, response.Whole(texts, reasons, generation.usage()), {}});
+}
+
+Session::Answering Session::Stream(OpenAiResponse& response, Generation& generation) {
+  bool begun = false;
+  if (!framing_.chunked) framing_.keep_alive = false;
+  while (!generation.finished()) {
+    if (connection_->disconnected()) co_return false;
+    const absl::StatusOr<std::vector<ChoiceDelta>> deltas = generation.Take();
+    if (!deltas.ok()) co_return co_await FailStream(ToHttpError(deltas.status()), begun);
+    std::string events;
+    for (const ChoiceDelta& delta : *deltas) response.AppendDelta(&events, delta, generation.usage());
+    if (generation.finished()) response.AppendEnd(&events, generation.usage());
+    if (deltas->empty()) {
+      const bool woken = co_await connection_->WaitForWake(state_->options().keep_alive);
+      if (!woken) events = kSseKeepAlive;
+    }
+    if (!co_await WriteEvents(events, &begun, generation.finished())) co_return false;
+  }
+  co_return framing_.keep_alive;
+}
+
+// Before the first byte a failure is an ordinary error; later it is an event, and the stream ends as streams
+// do.
+Session::Answering Session::FailStream(HttpError error, bool begun) {
+  if (!begun) co_return co_await Answer(ErrorResponse(error));
+  std::string events;
+  AppendSseEvent(&events, ErrorJson(error));
+  events += kSseDone;
+  co_return co_await WriteEvents(events, &begun, /*last=*/true) && framing_.keep_alive;
+}
+
+Session::Answering Session::WriteEvents(std::string_view events, bool* begun, bool last) {
+  if (events.empty() && !last) co_return true;
+  std::string bytes;
+  if (!*begun) bytes = SerializeStreamHead(framing_);
+  *begun = true;
+  AppendStreamBytes(&bytes, events, framing_);
+  if (last) AppendStreamEnd(&bytes, framing_);
+  co_return co_await connection_->Write(bytes);
+}
+
+}  // namespace ternion

@@ -1,0 +1,151 @@
+// Each link is up to four coroutines on one thread: reader, writer, heartbeat, silence watch. Close cancels
+// what they wait for; each then sees that the link is not open and returns.
+#include "parallel/control_link.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
+namespace ternion {
+namespace asio = boost::asio;
+namespace {
+
+constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
+constexpr size_t kReadBytes = 64 << 10;
+constexpr unsigned kUnacknowledgedLimit_ms = 20'000;
+
+}  // namespace
+
+ControlLink::ControlLink(Socket socket, Events events, Timing timing)
+    : socket_(std::move(socket)),
+      events_(std::move(events)),
+      timing_(timing),
+      wake_(socket_.get_executor(), Clock::time_point::max()),
+      beat_(socket_.get_executor()),
+      silence_(socket_.get_executor()),
+      last_heard_(Clock::now()) {}
+
+void ControlLink::Start() {
+  const auto executor = socket_.get_executor();
+  asio::co_spawn(executor, Read(), asio::detached);
+  asio::co_spawn(executor, Write(), asio::detached);
+  if (timing_.heartbeat) asio::co_spawn(executor, Beat(), asio::detached);
+  if (timing_.silence_limit) asio::co_spawn(executor, WatchSilence(), asio::detached);
+}
+
+void ControlLink::Queue(FrameBytes bytes) {
+  if (!open_ || finishing_) return;
+  queued_bytes_ += bytes->size();
+  if (queued_bytes_ > kMostQueuedBytes) {
+    return Close(absl::ResourceExhaustedError(
+        absl::StrCat("the peer does not read: ", queued_bytes_, " bytes wait for it")));
+  }
+  queue_.push_back(std::move(bytes));
+  wake_.cancel();
+}
+
+void ControlLink::Finish() {
+  finishing_ = true;
+  wake_.cancel();
+  beat_.cancel();
+}
+
+void ControlLink::Close(const absl::Status& why) {
+  if (!open_) return;
+  open_ = false;
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  wake_.cancel();
+  beat_.cancel();
+  silence_.cancel();
+  events_.on_end(why);
+}
+
+asio::awaitable<void> ControlLink::Read() {
+  const auto self = shared_from_this();
+  std::vector<char> chunk(kReadBytes);
+  while (open_) {
+    const auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(chunk), kNoThrow);
+    if (error) {
+      Close(absl::UnavailableError(absl::StrCat("the connection ended: ", error.message())));
+    } else {
+      Receive({chunk.data(), bytes});
+    }
+  }
+}
+
+void ControlLink::Receive(std::string_view bytes) {
+  last_heard_ = Clock::now();
+  const absl::Status status = parser_.Feed(bytes, [this](Frame frame) {
+    if (frame.kind != kHeartbeatKind && open_) events_.on_frame(std::move(frame));
+  });
+  if (!status.ok()) Close(status);
+}
+
+asio::awaitable<void> ControlLink::Write() {
+  const auto self = shared_from_this();
+  while (open_) {
+    if (!queue_.empty()) {
+      const FrameBytes bytes = std::move(queue_.front());
+      queue_.pop_front();
+      const auto [error, written] = co_await asio::async_write(socket_, asio::buffer(*bytes), kNoThrow);
+      queued_bytes_ -= bytes->size();
+      if (error) Close(absl::UnavailableError(absl::StrCat("the connection ended: ", error.message())));
+    } else if (finishing_) {
+      // Half closed: a full close could reset the connection before the peer has read what was sent.
+      boost::system::error_code ignored;
+      socket_.shutdown(Socket::shutdown_send, ignored);
+      co_return;
+    } else {
+      co_await wake_.async_wait(kNoThrow);
+    }
+  }
+}
+
+asio::awaitable<void> ControlLink::Beat() {
+  const auto self = shared_from_this();
+  while (open_ && !finishing_) {
+    Queue(EncodeFrame({kHeartbeatKind, ""}));
+    beat_.expires_after(*timing_.heartbeat);
+    co_await beat_.async_wait(kNoThrow);
+  }
+}
+
+asio::awaitable<void> ControlLink::WatchSilence() {
+  const auto self = shared_from_this();
+  const Clock::duration limit = *timing_.silence_limit;
+  while (open_) {
+    silence_.expires_at(last_heard_ + limit);
+    co_await silence_.async_wait(kNoThrow);
+    if (!open_ || Clock::now() - last_heard_ < limit) continue;
+    // This thread may have been held up itself: what waits to be read was not silence.
+    boost::system::error_code ignored;
+    if (socket_.available(ignored) > 0) {
+      last_heard_ = Clock::now();
+      continue;
+    }
+    Close(absl::DeadlineExceededError(
+        absl::StrCat("silent for longer than ", absl::FormatDuration(absl::FromChrono(limit)))));
+  }
+}
+
+void TuneControlSocket(ControlLink::Socket& socket) {
+  boost::system::error_code ignored;
+  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  const unsigned limit_ms = kUnacknowledgedLimit_ms;
+  setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof(limit_ms));
+}
+
+}  // namespace ternion

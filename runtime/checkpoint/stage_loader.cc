@@ -1,0 +1,159 @@
+#include "runtime/checkpoint/stage_loader.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "runtime/checkpoint/linear_loader.h"
+
+namespace ternion {
+namespace {
+
+constexpr int64_t kTableChunk = 1 << 20;  // elements of a table that pass through host memory at a time
+
+class StageLoader {
+ public:
+  StageLoader(ModelTensors& tensors, const ModelConfig& config, const ProcessGrid& grid, Backend& backend,
+              LoadProgress progress)
+      : tensors_(tensors),
+        config_(config),
+        shape_(config.shape),
+        grid_(grid),
+        backend_(backend),
+        progress_(progress) {
+    const WeightMemory memory = PredictWeightMemory(config, grid);
+    total_bytes_ = std::max<int64_t>(1, memory.ternary_bytes + memory.embedding_bytes);
+    weights_.shard = ShardLayer(shape_, grid.tp, grid.tp_rank());
+    weights_.layer_range = StageLayers(shape_.layers, grid.pp, grid.stage());
+  }
+
+  absl::StatusOr<StageWeights> Load() {
+    const bool last = grid_.last_stage();
+    if (grid_.first_stage() || (last && config_.tied_embeddings)) {
+      TERNION_ASSIGN_OR_RETURN(weights_.embedding, LoadTable("model.embed_tokens"));
+    }
+    for (int64_t layer = weights_.layer_range.begin; layer < weights_.layer_range.end; ++layer) {
+      TERNION_RETURN_IF_ERROR(LoadLayer(absl::StrCat("model.layers.", layer, ".")));
+    }
+    if (last) {
+      TERNION_ASSIGN_OR_RETURN(weights_.final_norm,
+                               LoadVector("model.norm", {0, shape_.hidden}, shape_.hidden));
+    }
+    if (last && !config_.tied_embeddings) {
+      TERNION_ASSIGN_OR_RETURN(weights_.head, LoadTable("lm_head"));
+    }
+    return std::move(weights_);
+  }
+
+ private:
+  absl::Status LoadLayer(const std::string& prefix) {
+    LayerWeights layer;
+    TERNION_RETURN_IF_ERROR(LoadAttention(prefix, layer));
+    TERNION_RETURN_IF_ERROR(LoadFfn(prefix, layer));
+    weights_.layers.push_back(std::move(layer));
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadAttention(const std::string& prefix, LayerWeights& layer) {
+    const HeadShard& heads = weights_.shard.heads;
+    const std::string self = prefix + "self_attn.";
+    const int64_t h = shape_.hidden;
+    const int64_t width = int64_t{shape_.heads} * heads.head_dim;
+    const int64_t kv_width = int64_t{shape_.kv_heads} * heads.head_dim;
+    const Range queries = weights_.shard.attention;
+    const Range kv = {int64_t{heads.kv_begin} * heads.head_dim,
+                      int64_t{heads.kv_begin + heads.kv_heads} * heads.head_dim};
+    TERNION_ASSIGN_OR_RETURN(layer.input_norm, LoadVector(prefix + "input_layernorm", {0, h}, h));
+    TERNION_ASSIGN_OR_RETURN(
+        layer.qkv, LoadMatrices(TernaryLayout::kByOutput, {{self + "q_proj", width, h, queries, {0, h}},
+                                                           {self + "k_proj", kv_width, h, kv, {0, h}},
+                                                           {self + "v_proj", kv_width, h, kv, {0, h}}}));
+    if (config_.sub_norms) {
+      TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm, LoadVector(self + "attn_sub_norm", queries, width));
+    }
+    TERNION_ASSIGN_OR_RETURN(
+        layer.o, LoadMatrices(TernaryLayout::kByInput, {{self + "o_proj", h, width, {0, h}, queries}}));
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadFfn(const std::string& prefix, LayerWeights& layer) {
+    const std::string mlp = prefix + "mlp.";
+    const int64_t h = shape_.hidden;
+    const int64_t ffn = shape_.ffn;
+    const Range mine = weights_.shard.ffn;
+    TERNION_ASSIGN_OR_RETURN(layer.post_norm, LoadVector(prefix + "post_attention_layernorm", {0, h}, h));
+    TERNION_ASSIGN_OR_RETURN(
+        layer.gate, LoadMatrices(TernaryLayout::kByOutput, {{mlp + "gate_proj", ffn, h, mine, {0, h}}}));
+    TERNION_ASSIGN_OR_RETURN(
+        layer.up, LoadMatrices(TernaryLayout::kByOutput, {{mlp + "up_proj", ffn, h, mine, {0, h}}}));
+    if (config_.sub_norms) {
+      TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", mine, ffn));
+    }
+    TERNION_ASSIGN_OR_RETURN(
+        layer.down, LoadMatrices(TernaryLayout::kByInput, {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<TernaryLinear> LoadMatrices(TernaryLayout layout, const std::vector<MatrixShare>& shares) {
+    TERNION_ASSIGN_OR_RETURN(TernaryLinear linear, LoadLinear(tensors_, backend_, layout, shares));
+    Report(linear.packed.outputs * linear.packed.inputs / 4);
+    return linear;
+  }
+
+  // Elements `part` of the norm weights of n channels.
+  absl::StatusOr<Buffer> LoadVector(const std::string& name, Range part, int64_t n) {
+    std::vector<float> values(static_cast<size_t>(part.size()));
+    TERNION_RETURN_IF_ERROR(tensors_.Vector(name, n, part, absl::MakeSpan(values)));
+    return Upload(backend_, values);
+  }
+
+  // The rank's rows of a table [vocab, h]; a rank may own none.
+  absl::StatusOr<Buffer> LoadTable(const std::string& name) {
+    const Range mine = weights_.shard.vocab;
+    const int64_t h = shape_.hidden;
+    if (mine.size() == 0) return Buffer();
+    TERNION_ASSIGN_OR_RETURN(Buffer table,
+                             backend_.Allocate(static_cast<size_t>(mine.size() * h) * sizeof(BFloat16)));
+    const TensorView<BFloat16> rows = table.As<BFloat16>(mine.size(), h);
+    const int64_t chunk_rows = std::max<int64_t>(1, kTableChunk / h);
+    std::vector<BFloat16> chunk(
+        static_cast<size_t>(std::min(chunk_rows, mine.size()) * h));  // [chunk_rows, h]
+    for (int64_t done = 0; done < mine.size(); done += chunk_rows) {
+      const Range part = {mine.begin + done, std::min(mine.begin + done + chunk_rows, mine.end)};
+      const absl::Span<BFloat16> values(chunk.data(), static_cast<size_t>(part.size() * h));
+      TERNION_RETURN_IF_ERROR(tensors_.Table(name, shape_.vocab, h, part, values));
+      backend_.CopyFromHost(rows.row(done), values.data(), values.size() * sizeof(BFloat16));
+      backend_.Synchronize();
+      Report(static_cast<int64_t>(values.size() * sizeof(BFloat16)));
+    }
+    return table;
+  }
+
+  void Report(int64_t bytes) {
+    done_bytes_ += bytes;
+    progress_(std::min(1.0, static_cast<double>(done_bytes_) / static_cast<double>(total_bytes_)));
+  }
+
+  ModelTensors& tensors_;
+  const ModelConfig& config_;
+  const ModelShape& shape_;
+  const ProcessGrid& grid_;
+  Backend& backend_;
+  LoadProgress progress_;
+  int64_t total_bytes_ = 0;
+  int64_t done_bytes_ = 0;
+  StageWeights weights_;
+};
+
+}  // namespace
+
+absl::StatusOr<StageWeights> LoadStage(ModelTensors& tensors, const ModelConfig& config,
+                                       const ProcessGrid& grid, Backend& backend, LoadProgress progress) {
+  TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, grid.tp, grid.pp));
+  return StageLoader(tensors, config, grid, backend, progress).Load();
+}
+
+}  // namespace ternion

@@ -1,0 +1,139 @@
+// Random weights as a function of the tensor's name, the row and the column: a hash of the position, no
+// state. One 64-bit hash gives 32 trits (its digits to the base 3) or four table values, so a thread makes
+// some 10^9 trits a second and generation keeps up with packing.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "runtime/checkpoint/digest.h"
+#include "runtime/checkpoint/floats.h"
+#include "runtime/checkpoint/stage_loader.h"
+#include "runtime/model/weights.h"
+
+namespace ternion {
+namespace {
+
+constexpr int64_t kTritsPerHash = 32;
+constexpr int64_t kValuesPerHash = 4;
+
+// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+uint64_t KeyOf(const std::string& name) {
+  uint64_t key = 0;
+  for (const char c : name) key = Mix(key + static_cast<unsigned char>(c) + 0x9e3779b97f4a7c15u);
+  return key;
+}
+
+uint64_t HashAt(uint64_t row_key, int64_t group) {
+  return Mix(row_key + static_cast<uint64_t>(group) * 0x9e3779b97f4a7c15u);
+}
+uint64_t RowKey(uint64_t key, int64_t row) {
+  return Mix(key ^ (static_cast<uint64_t>(row) * 0xd1b54a32d192ed03u));
+}
+
+// 62 bits of the hash as a fraction; each tripling pushes one digit, uniform over 0, 1, 2, out at the top.
+void TritCodes(uint64_t hash, uint8_t* codes) {
+  constexpr int kFractionBits = 62;
+  constexpr uint64_t kMask = (uint64_t{1} << kFractionBits) - 1;
+  uint64_t fraction = hash & kMask;
+  for (int64_t i = 0; i < kTritsPerHash; ++i) {
+    const uint64_t tripled = fraction * 3;
+    codes[i] = static_cast<uint8_t>(tripled >> kFractionBits);
+    fraction = tripled & kMask;
+  }
+}
+
+class SyntheticReader final : public TernaryReader {
+ public:
+  SyntheticReader(std::string name, int64_t inputs)
+      : name_(std::move(name)), key_(KeyOf(name_)), inputs_(inputs) {}
+
+  // Two thirds of the trits are not zero, so a normed input gives outputs of variance one.
+  float scale() const override { return 1.0f / std::sqrt(static_cast<float>(inputs_) * 2 / 3); }
+
+  void Read(int64_t output, Range inputs, absl::Span<uint8_t> codes) override {
+    const uint64_t row_key = RowKey(key_, output);
+    uint8_t* out = codes.data();
+    for (int64_t at = inputs.begin; at < inputs.end;) {
+      const int64_t group = at / kTritsPerHash;
+      const int64_t end = std::min((group + 1) * kTritsPerHash, inputs.end);
+      uint8_t whole[kTritsPerHash];
+      TritCodes(HashAt(row_key, group), whole);
+      out = std::copy(whole + at % kTritsPerHash, whole + at % kTritsPerHash + (end - at), out);
+      at = end;
+    }
+  }
+
+  std::string Where() const override { return absl::StrCat("synthetic tensor ", name_, ".weight"); }
+
+ private:
+  const std::string name_;
+  const uint64_t key_;
+  const int64_t inputs_;
+};
+
+class SyntheticTensors final : public ModelTensors {
+ public:
+  absl::StatusOr<std::unique_ptr<TernaryReader>> Ternary(const std::string& name, int64_t,
+                                                         int64_t inputs) override {
+    return std::make_unique<SyntheticReader>(name, inputs);
+  }
+
+  absl::Status Vector(const std::string&, int64_t, Range, absl::Span<float> out) override {
+    std::fill(out.begin(), out.end(), 1.0f);
+    return absl::OkStatus();
+  }
+
+  // Uniform in +-6 / sqrt(cols): logits of a normed state then spread by about 3.5.
+  absl::Status Table(const std::string& name, int64_t, int64_t cols, Range part,
+                     absl::Span<BFloat16> out) override {
+    const uint64_t key = KeyOf(name);
+    const float step = 6.0f / std::sqrt(static_cast<float>(cols)) / 32768.0f;
+    for (int64_t row = part.begin; row < part.end; ++row) {
+      FillRow(RowKey(key, row), step,
+              out.subspan(static_cast<size_t>((row - part.begin) * cols), static_cast<size_t>(cols)));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static void FillRow(uint64_t row_key, float step, absl::Span<BFloat16> row) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      const uint64_t hash = HashAt(row_key, static_cast<int64_t>(i) / kValuesPerHash);
+      const auto value = static_cast<int16_t>(hash >> (16 * (i % kValuesPerHash)));
+      row[i] = RoundToBFloat16(static_cast<float>(value) * step);
+    }
+  }
+};
+
+class SyntheticModel final : public WeightSource {
+ public:
+  explicit SyntheticModel(ModelConfig config) : config_(std::move(config)) {}
+
+  const ModelConfig& config() const override { return config_; }
+  absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
+                                    LoadProgress progress) override {
+    SyntheticTensors tensors;
+    return LoadStage(tensors, config_, grid, backend, progress);
+  }
+  std::string Digest() const override { return HexDigest(absl::StrCat("synthetic 1\n", config_.text)); }
+
+ private:
+  const ModelConfig config_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenSynthetic(const std::filesystem::path& config_file) {
+  TERNION_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(config_file));
+  return std::make_unique<SyntheticModel>(std::move(config));
+}
+
+}  // namespace ternion

@@ -1,0 +1,93 @@
+#include "runtime/checkpoint/tensor_index.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "kernels/status.h"
+#include "runtime/checkpoint/json.h"
+
+namespace ternion {
+namespace {
+
+constexpr size_t kMostIndexBytes = 100'000'000;
+constexpr char kSingleFile[] = "model.safetensors";
+constexpr char kIndexFile[] = "model.safetensors.index.json";
+
+// A name with a folder in it could lead anywhere on the disk.
+bool IsPlainFileName(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+         name.find('\0') == name.npos;
+}
+
+}  // namespace
+
+absl::StatusOr<TensorIndex> TensorIndex::Open(const std::filesystem::path& folder) {
+  TensorIndex index;
+  index.folder_ = folder;
+  std::error_code ignored;
+  if (std::filesystem::exists(folder / kSingleFile, ignored)) {
+    TERNION_RETURN_IF_ERROR(index.AddFile(folder / kSingleFile));
+  } else if (std::filesystem::exists(folder / kIndexFile, ignored)) {
+    TERNION_RETURN_IF_ERROR(index.AddShards(folder / kIndexFile));
+  } else {
+    return absl::NotFoundError(
+        absl::StrCat(folder.string(), ": has neither ", kSingleFile, " nor ", kIndexFile));
+  }
+  return index;
+}
+
+const FileTensor* TensorIndex::Find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? nullptr : found->second;
+}
+
+absl::StatusOr<const FileTensor*> TensorIndex::Get(std::string_view name) const {
+  if (const FileTensor* tensor = Find(name)) return tensor;
+  const std::string place = files_.size() == 1 ? files_.begin()->second->path().string() : folder_.string();
+  return absl::NotFoundError(absl::StrCat(place, ": has no tensor ", ToAbsl(name)));
+}
+
+absl::Status TensorIndex::AddFile(const std::filesystem::path& path) {
+  TERNION_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(path));
+  for (const FileTensor& tensor : file->tensors()) tensors_.emplace(tensor.name, &tensor);
+  files_.emplace(path.filename().string(), std::move(file));
+  return absl::OkStatus();
+}
+
+absl::Status TensorIndex::AddShards(const std::filesystem::path& index_file) {
+  const std::string where = index_file.string();
+  TERNION_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(index_file, kMostIndexBytes));
+  TERNION_ASSIGN_OR_RETURN(const auto document, ParseJson(text, where, absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, where));
+  TERNION_RETURN_IF_ERROR(fields.Object("weight_map").status());
+  for (const auto& [name, file_name] : fields.Find("weight_map")->items()) {
+    if (!file_name.is_string() || !IsPlainFileName(file_name.get_ref<const std::string&>())) {
+      return absl::InvalidArgumentError(absl::StrCat(where, ": weight_map: ", name, " is in ",
+                                                     file_name.dump(),
+                                                     "; it must be the name of a file in the same folder"));
+    }
+    TERNION_ASSIGN_OR_RETURN(const SafetensorsFile* shard, Shard(file_name.get<std::string>(), index_file));
+    const FileTensor* tensor = shard->Find(name);
+    if (tensor == nullptr) {
+      return absl::NotFoundError(
+          absl::StrCat(shard->path().string(), ": has no tensor ", name, ", which ", where, " places there"));
+    }
+    tensors_.emplace(name, tensor);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const SafetensorsFile*> TensorIndex::Shard(const std::string& file_name,
+                                                          const std::filesystem::path& index_file) {
+  const auto known = files_.find(file_name);
+  if (known != files_.end()) return known->second.get();
+  auto file = SafetensorsFile::Open(folder_ / file_name);
+  if (!file.ok()) {
+    return absl::Status(file.status().code(), absl::StrCat(file.status().message(), " (a shard that ",
+                                                           index_file.string(), " lists)"));
+  }
+  return files_.emplace(file_name, *std::move(file)).first->second.get();
+}
+
+}  // namespace ternion

@@ -1,0 +1,100 @@
+#include "runtime/model/layer.h"
+
+#include <vector>
+
+#include "kernels/status.h"
+
+namespace ternion {
+namespace {
+
+RowParallelLinear::Shape OutputShape(const ModelConfig& config, const LayerShard& shard, int ranks) {
+  RowParallelLinear::Shape shape;
+  shape.width = int64_t{config.shape.heads} * config.shape.head_dim;
+  shape.segment = shard.attention_segment;
+  shape.keep = config.attention_topk;
+  for (int r = 0; r < ranks; ++r) shape.channels.push_back(ShardLayer(config.shape, ranks, r).attention.size());
+  return shape;
+}
+
+RowParallelLinear::Shape DownShape(const ModelConfig& config, const LayerShard& shard, int ranks) {
+  RowParallelLinear::Shape shape;
+  shape.width = config.shape.ffn;
+  shape.segment = shard.ffn_segment;
+  for (int r = 0; r < ranks; ++r) shape.channels.push_back(ShardLayer(config.shape, ranks, r).ffn.size());
+  return shape;
+}
+
+}  // namespace
+
+// What a block of the layer works on.
+struct Layer::Step {
+  Backend& backend;
+  TensorParallel& ranks;
+  Workspace& workspace;
+  const KvLayer& cache;
+  TensorView<const float> cos_sin;
+  absl::Span<const KvSlice> slices;
+  int64_t tokens;
+  TensorView<float> x;      // [owned, h]
+  TensorView<float> delta;  // [owned, h]
+};
+
+Layer::Layer(const ModelConfig& config, const LayerShard& shard, int ranks, WireFormat wire,
+             const LayerWeights& weights)
+    : config_(&config),
+      shard_(&shard),
+      weights_(&weights),
+      attention_input_(config, weights.input_norm),
+      ffn_input_(config, weights.post_norm),
+      o_(config, OutputShape(config, shard, ranks), wire, weights.o, weights.attn_sub_norm),
+      down_(config, DownShape(config, shard, ranks), wire, weights.down, weights.ffn_sub_norm) {}
+
+absl::Status Layer::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, const KvLayer& cache,
+                            TensorView<const float> cos_sin, absl::Span<const KvSlice> slices, int64_t tokens,
+                            TensorView<float> x) const {
+  Step step{backend, ranks, workspace, cache, cos_sin, slices, tokens, x,
+            workspace.delta.As<float>(x.rows(), x.cols())};
+  TERNION_RETURN_IF_ERROR(AttentionBlock(step));
+  return FeedForwardBlock(step);
+}
+
+absl::Status Layer::AttentionBlock(Step& step) const {
+  Backend& backend = step.backend;
+  const HeadShard& heads = shard_->heads;
+  const int64_t outputs = weights_->qkv.packed.outputs;
+  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input, attention_input_.Forward(backend, step.ranks, step.workspace,
+                                                                               step.tokens, step.x));
+  const auto sums = step.workspace.sums.As<int32_t>(step.tokens, outputs);
+  const auto qkv = step.workspace.wide.As<float>(step.tokens, outputs);
+  backend.TernaryMatmul(weights_->qkv.packed, input.codes, sums);
+  backend.Dequantize(sums, input.scales, weights_->qkv.scale.As<float>(1, outputs), qkv);
+
+  // Queries and keys lie side by side, so one rotation takes both.
+  backend.Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, step.cos_sin, step.slices);
+  backend.WriteKv(qkv, heads, step.slices, step.cache);
+  const auto attended = step.workspace.attention.As<float>(step.tokens, shard_->attention.size());
+  backend.Attention(qkv, heads, step.slices, step.cache, attended);
+  TERNION_RETURN_IF_ERROR(o_.Forward(backend, step.ranks, step.workspace, attended, step.delta));
+  backend.Add(step.delta, step.x);
+  return absl::OkStatus();
+}
+
+absl::Status Layer::FeedForwardBlock(Step& step) const {
+  Backend& backend = step.backend;
+  const int64_t ffn = shard_->ffn.size();
+  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input, ffn_input_.Forward(backend, step.ranks, step.workspace,
+                                                                         step.tokens, step.x));
+  const auto gated = step.workspace.wide.As<float>(step.tokens, ffn);
+  const auto gate_scale = weights_->gate.scale.As<float>(1, ffn);
+  const auto up_scale = weights_->up.scale.As<float>(1, ffn);
+  if (config_->activation == Activation::kRelu2) {
+    backend.GatedRelu2(weights_->gate.packed, weights_->up.packed, input, gate_scale, up_scale, gated);
+  } else {
+    backend.GatedSilu(weights_->gate.packed, weights_->up.packed, input, gate_scale, up_scale, gated);
+  }
+  TERNION_RETURN_IF_ERROR(down_.Forward(backend, step.ranks, step.workspace, gated, step.delta));
+  backend.Add(step.delta, step.x);
+  return absl::OkStatus();
+}
+
+}  // namespace ternion

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/backend.h"
+#include "parallel/tensor_parallel.h"
+#include "runtime/model/weights.h"
+#include "runtime/model/workspace.h"
+
+namespace ternion {
+
+// Normalizes and quantizes the residual once for the column-parallel layers that read it, and shares the codes: what
+// travels is what the matmul consumes.
+//                                                    x [owned, h] -> workspace.codes [T, h], workspace.scales [1, T]
+class ColumnParallelInput {
+ public:
+  ColumnParallelInput(const ModelConfig& config, const Buffer& norm) : config_(&config), norm_(&norm) {}
+
+  absl::StatusOr<QuantizedRows> Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
+                                        int64_t tokens, TensorView<const float> x) const;
+
+ private:
+  const ModelConfig* config_;
+  const Buffer* norm_;
+};
+
+// A layer whose input channels are spread over the ranks: o_proj and down_proj, with the sub-norm, the top-K and the
+// quantizer before it. Exact wires take these row statistics over the whole row; lossy ones need less of them
+// (docs/design.md, sub-norms and scales).
+class RowParallelLinear {
+ public:
+  struct Shape {
+    int64_t width = 0;              // input channels of all ranks
+    int segment = 0;                // channels per sum-of-squares segment
+    std::vector<int64_t> channels;  // input channels of each rank
+    double keep = 1.0;              // top-K: share of the row's channels that is kept
+  };
+
+  // `sub_norm` may be empty.
+  RowParallelLinear(const ModelConfig& config, Shape shape, WireFormat wire, const TernaryLinear& linear,
+                    const Buffer& sub_norm);
+
+  // x [T, own channels], overwritten -> y [owned, h].
+  absl::Status Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, TensorView<float> x,
+                       TensorView<float> y) const;
+
+ private:
+  struct Step;  // what one call passes around
+  absl::Status NormalizeWholeRows(Step& step) const;
+  absl::Status KeepTopK(Step& step) const;
+  absl::Status ForwardExact(Step& step, TensorView<float> y) const;
+  absl::Status ForwardLossy(Step& step, TensorView<float> y) const;
+
+  float eps_;
+  Shape shape_;
+  std::vector<int64_t> segments_;  // of each rank
+  WireFormat wire_;
+  const TernaryLinear* linear_;
+  const Buffer* sub_norm_;
+};
+
+}  // namespace ternion

@@ -1,0 +1,43 @@
+#include "runtime/model/weights.h"
+
+namespace ternion {
+namespace {
+
+constexpr int64_t kWeightsPerByte = 4;
+
+struct LayerSizes {
+  int64_t ternary = 0;  // weights
+  int64_t floats = 0;   // norms and scales
+};
+
+LayerSizes SizesOfLayer(const ModelConfig& config, const LayerShard& shard) {
+  const int64_t h = config.shape.hidden;
+  const int64_t qkv = int64_t{shard.heads.query_heads + 2 * shard.heads.kv_heads} * shard.heads.head_dim;
+  LayerSizes sizes;
+  sizes.ternary = (qkv + shard.attention.size() + 3 * shard.ffn.size()) * h;
+  const int64_t scales = qkv + h + 2 * shard.ffn.size() + h;
+  const int64_t sub_norms = config.sub_norms ? shard.attention.size() + shard.ffn.size() : 0;
+  sizes.floats = 2 * h + sub_norms + scales;
+  return sizes;
+}
+
+}  // namespace
+
+WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid) {
+  const LayerShard shard = ShardLayer(config.shape, grid.tp, grid.tp_rank());
+  const LayerSizes layer = SizesOfLayer(config, shard);
+  const int64_t layers = StageLayers(config.shape.layers, grid.pp, grid.stage()).size();
+  const int64_t table_bytes =
+      shard.vocab.size() * config.shape.hidden * static_cast<int64_t>(sizeof(BFloat16));
+  // When tied, one copy serves the first and the last stage's rank alike.
+  const int64_t tables = grid.first_stage() + grid.last_stage() -
+                         (config.tied_embeddings && grid.first_stage() && grid.last_stage() ? 1 : 0);
+  WeightMemory memory;
+  memory.ternary_bytes = layers * layer.ternary / kWeightsPerByte;
+  memory.embedding_bytes = tables * table_bytes;
+  memory.other_bytes = layers * layer.floats * static_cast<int64_t>(sizeof(float));
+  if (grid.last_stage()) memory.other_bytes += config.shape.hidden * static_cast<int64_t>(sizeof(float));
+  return memory;
+}
+
+}  // namespace ternion

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/kv.h"
+#include "parallel/communicator.h"
+#include "parallel/process_grid.h"
+#include "parallel/tensor_parallel.h"
+#include "runtime/cache/kv_cache.h"
+#include "runtime/model/sampler.h"
+#include "runtime/model/stage.h"
+#include "runtime/model/weights.h"
+#include "runtime/serving/step_plan.h"
+
+namespace ternion {
+
+struct EngineOptions {
+  WireFormat wire = WireFormat::kExact;
+  WireFormat pipeline_wire = WireFormat::kExact;
+  KvFormat kv_format = KvFormat::kF16;
+  int64_t kv_blocks = 0;
+  int64_t max_batch_tokens = 512;
+  int64_t max_model_len = 2048;
+  int64_t one_shot_tokens = TensorParallel::kOneShotTokens;
+};
+
+// One rank: its weights, its KV cache, and the step. All ranks of a job run the same plans in the same order.
+class Engine {
+ public:
+  // `group`: the ranks of this stage, by tp rank; `column`: the ranks with this tp rank, by stage. Both, and
+  // `backend`, must outlive the engine.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const ModelConfig& config, StageWeights weights,
+                                                        const ProcessGrid& grid, const EngineOptions& options,
+                                                        Backend& backend, Communicator& group,
+                                                        Communicator& column);
+  ~Engine();
+
+  // On the sampling rank the plan's answers; on others a result without sequences. An error means that the group can
+  // no longer step.
+  absl::StatusOr<StepResult> Step(const StepPlan& plan);
+
+  const WireBytes& wire_bytes() const { return wire_bytes_; }
+  Stage& stage() { return *stage_; }
+  const ProcessGrid& grid() const { return grid_; }
+
+ private:
+  class LogitsHashes;  // running XXH64 of the sequences that asked for it
+
+  Engine();
+  absl::StatusOr<StepResult> Answer(const StepPlan& plan);
+  void TakeRow(const StepSequence& sequence, int64_t token, absl::Span<const float> logits, SequenceResult& result);
+
+  ModelConfig config_;
+  ProcessGrid grid_;
+  Backend* backend_ = nullptr;
+  StageWeights weights_;
+  WireBytes wire_bytes_;
+  std::unique_ptr<TensorParallel> tensor_parallel_;
+  std::unique_ptr<PipelineLink> link_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Stage> stage_;
+  Sampler sampler_;
+  std::unique_ptr<LogitsHashes> hashes_;
+};
+
+// Channels of float32 a row, for steps of `tokens` rows, that bound all a tensor-parallel group exchanges.
+int64_t WidestRow(const ModelShape& shape, int64_t tokens);
+
+}  // namespace ternion

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/cache/kv_cache.h"
+#include "runtime/serving/request.h"
+#include "runtime/serving/step_plan.h"
+
+namespace ternion {
+
+struct SchedulerLimits {
+  int64_t max_model_len = 2048;      // prompt and generated tokens of a sequence
+  int64_t max_batch_tokens = 512;    // tokens of a step
+  int64_t max_sequences = 64;        // sequences that run at once
+  int64_t max_queue = 1024;          // requests that wait
+  int64_t blocks = 0;                // KV blocks
+  int64_t vocab = 0;
+  int pipeline_stages = 1;           // plans that may be in flight
+  std::vector<int32_t> eos_ids;
+};
+
+// Decides which tokens run in which step: continuous batching, first come first served. A request is admitted when
+// the KV blocks of all its tokens are free, so that a running one never has to stop. Plans in flight at the same time
+// hold different sequences, but for a prompt's chunks, which need no answer.
+//
+// Not thread-safe; the coordinator locks. Sinks are never called here: Commit and Cancel return what is to be told.
+class Scheduler {
+ public:
+  struct Notice {
+    TokenSink sink;
+    TokenEvent event;
+  };
+
+  explicit Scheduler(SchedulerLimits limits);
+
+  // kInvalidArgument, kResourceExhausted: see Generator::Submit.
+  absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink);
+  // The notice for the request's sink; nothing when it has ended already.
+  std::optional<Notice> Cancel(uint64_t id);
+  std::vector<Notice> CancelAll();
+  // Ends all requests with this error.
+  std::vector<Notice> FailAll(const absl::Status& status);
+
+  // The next step, or nothing when every sequence waits for an answer (or there is none).
+  std::optional<StepPlan> PlanStep();
+  // Takes the step's answers. `result` has one entry for each sequence of the plan that samples or scores.
+  std::vector<Notice> Commit(const StepResult& result);
+
+  int64_t in_flight() const { return static_cast<int64_t>(plans_.size()); }
+  int64_t running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t free_blocks() const { return blocks_.free_blocks(); }
+  const SchedulerLimits& limits() const { return limits_; }
+
+ private:
+  struct Sequence {
+    uint64_t id = 0;
+    GenerateRequest request;
+    TokenSink sink;
+    std::vector<int32_t> tokens;       // prompt, then what was generated
+    std::vector<int32_t> block_table;
+    int64_t planned = 0;               // tokens that are in the cache or on their way
+    int64_t plans_in_flight = 0;
+    int64_t generated = 0;
+    double negative_log_likelihood = 0;
+    bool ended = false;                // no more events; blocks are given back when no plan holds it
+
+    int64_t unplanned() const { return static_cast<int64_t>(tokens.size()) - planned; }
+  };
+  using SequenceList = std::vector<std::unique_ptr<Sequence>>;
+  // What a plan in flight asked of each sequence.
+  struct Planned {
+    uint64_t id = 0;
+    bool answers = false;
+  };
+
+  absl::Status Validate(const GenerateRequest& request) const;
+  int64_t PositionsOf(const GenerateRequest& request) const;
+  int64_t SequencesPerPlan() const;
+  void Admit();
+  void AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, std::vector<Planned>& planned);
+  std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
+  std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
+  Sequence* Find(uint64_t id);
+  void Release();
+
+  SchedulerLimits limits_;
+  BlockAllocator blocks_;
+  std::deque<std::unique_ptr<Sequence>> waiting_;
+  SequenceList running_;  // in order of admission
+  std::map<uint64_t, std::vector<Planned>> plans_;
+  std::vector<uint64_t> released_;
+  uint64_t next_id_ = 1;
+  uint64_t next_step_ = 1;
+};
+
+}  // namespace ternion

@@ -1,0 +1,138 @@
+#include <cstring>
+#include <type_traits>
+
+#include "runtime/serving/step_plan.h"
+
+namespace ternion {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are little-endian");
+
+// The same Visit functions read and write: an archive is one of these two.
+class Writer {
+ public:
+  template <typename T>
+  void Value(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(T));
+  }
+  template <typename T, typename Each>
+  void Vector(const std::vector<T>& values, Each each) {
+    Value(static_cast<uint32_t>(values.size()));
+    for (const T& value : values) each(value);
+  }
+  std::string Take() { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+
+  template <typename T>
+  void Value(T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (rest_.size() < sizeof(T)) return Fail();
+    std::memcpy(&value, rest_.data(), sizeof(T));
+    rest_.remove_prefix(sizeof(T));
+  }
+  void Value(bool& value) {
+    uint8_t byte = 0;
+    Value(byte);
+    if (byte > 1) Fail();
+    value = byte == 1;
+  }
+  template <typename T, typename Each>
+  void Vector(std::vector<T>& values, Each each) {
+    uint32_t count = 0;
+    Value(count);
+    // Every element takes at least one byte, so a count over the rest lies.
+    if (count > rest_.size()) return Fail();
+    values.resize(count);
+    for (T& value : values) each(value);
+  }
+  bool AtEnd() const { return ok_ && rest_.empty(); }
+
+ private:
+  void Fail() {
+    ok_ = false;
+    rest_ = {};
+  }
+
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+template <typename Archive, typename Sampling>
+void VisitSampling(Archive& archive, Sampling& s) {
+  archive.Value(s.temperature);
+  archive.Value(s.top_k);
+  archive.Value(s.top_p);
+  archive.Value(s.seed);
+}
+
+template <typename Archive, typename Sequence>
+void VisitSequence(Archive& archive, Sequence& s) {
+  const auto each = [&](auto& value) { archive.Value(value); };
+  archive.Value(s.id);
+  archive.Value(s.position);
+  archive.Vector(s.tokens, each);
+  archive.Vector(s.block_table, each);
+  archive.Value(s.sample);
+  archive.Value(s.hash_logits);
+  archive.Value(s.sample_index);
+  VisitSampling(archive, s.sampling);
+  archive.Vector(s.targets, each);
+}
+
+template <typename Archive, typename Plan>
+void VisitPlan(Archive& archive, Plan& plan) {
+  archive.Value(plan.step);
+  archive.Vector(plan.sequences, [&](auto& s) { VisitSequence(archive, s); });
+  archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
+}
+
+template <typename Archive, typename Result>
+void VisitResult(Archive& archive, Result& result) {
+  archive.Value(result.step);
+  archive.Vector(result.sequences, [&](auto& s) {
+    archive.Value(s.id);
+    archive.Value(s.token);
+    archive.Value(s.logits_hash);
+    archive.Value(s.negative_log_likelihood);
+  });
+}
+
+}  // namespace
+
+std::string EncodePlan(const StepPlan& plan) {
+  Writer writer;
+  VisitPlan(writer, plan);
+  return writer.Take();
+}
+
+absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes) {
+  StepPlan plan;
+  Reader reader(bytes);
+  VisitPlan(reader, plan);
+  if (!reader.AtEnd()) return absl::DataLossError("a step plan's frame is malformed");
+  return plan;
+}
+
+std::string EncodeResult(const StepResult& result) {
+  Writer writer;
+  VisitResult(writer, result);
+  return writer.Take();
+}
+
+absl::StatusOr<StepResult> DecodeResult(std::string_view bytes) {
+  StepResult result;
+  Reader reader(bytes);
+  VisitResult(reader, result);
+  if (!reader.AtEnd()) return absl::DataLossError("a step result's frame is malformed");
+  return result;
+}
+
+}  // namespace ternion

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/serving/request.h"
+
+namespace ternion {
+
+// One sequence's tokens in a step.
+struct StepSequence {
+  uint64_t id = 0;
+  int64_t position = 0;              // of the first token
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> block_table;  // blocks of positions 0 .. position + tokens - 1, at least
+  bool sample = false;               // the last token's logits give the next token
+  bool hash_logits = false;
+  int64_t sample_index = 0;          // the sampled token's position in the sequence: the random number's counter
+  SamplingParams sampling;
+  std::vector<int32_t> targets;      // scoring: the id that follows each token, else empty
+};
+
+// What every rank is to do in one step: the only message that goes to all. It carries all state a step needs, so ranks
+// keep none between steps but the KV cache and the running hashes of `hash_logits` sequences.
+struct StepPlan {
+  uint64_t step = 0;
+  std::vector<StepSequence> sequences;
+  std::vector<uint64_t> released;  // sequences that ended: their hashes may be forgotten
+
+  int64_t tokens() const {
+    int64_t count = 0;
+    for (const StepSequence& s : sequences) count += static_cast<int64_t>(s.tokens.size());
+    return count;
+  }
+};
+
+// What the sampling rank found, one entry for every sequence that asked for something, in the plan's order.
+struct SequenceResult {
+  uint64_t id = 0;
+  int32_t token = -1;          // -1: scored only
+  uint64_t logits_hash = 0;
+  double negative_log_likelihood = 0;
+};
+struct StepResult {
+  uint64_t step = 0;
+  std::vector<SequenceResult> sequences;
+};
+
+// Frames of the control channel (parallel/control_channel.h). Layout: the fields in order, little-endian, vectors
+// behind a uint32 count. Decoding checks every length; kDataLoss for a malformed frame.
+enum FrameKind : uint32_t { kPlanFrame = 1, kResultFrame = 2, kErrorFrame = 3, kShutdownFrame = 4 };
+
+std::string EncodePlan(const StepPlan& plan);
+absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes);
+std::string EncodeResult(const StepResult& result);
+absl::StatusOr<StepResult> DecodeResult(std::string_view bytes);
+
+}  // namespace ternion

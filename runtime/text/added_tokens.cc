@@ -1,0 +1,125 @@
+#include "runtime/text/added_tokens.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "kernels/status.h"
+#include "runtime/text/regex.h"
+#include "runtime/text/unicode_additions.h"
+#include "runtime/text/utf8.h"
+
+namespace ternion {
+namespace {
+
+absl::StatusOr<Regex> CompileWordCharacter() {
+  std::string set = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})";
+  for (const std::string_view category : {"L", "M", "Nd"}) set += CategoryAdditions(category);
+  return Regex::CompilePcre2(absl::StrCat("[", set, "]"));
+}
+
+// Unicode Technical Standard 18's \w.
+bool IsWordCharacter(std::string_view character) {
+  static const auto* const word = new absl::StatusOr<Regex>(CompileWordCharacter());
+  CHECK(word->ok(), word->status().ToString());
+  const absl::StatusOr<RegexMatch> match = RegexMatcher(**word).Find(character, 0);
+  CHECK(match.ok(), match.status().ToString());
+  return match->found;
+}
+
+bool StandsAlone(std::string_view text, size_t begin, size_t end) {
+  const std::string_view before = text.substr(0, begin);
+  if (!before.empty() && IsWordCharacter(before.substr(LastCharacter(before)))) return false;
+  const std::string_view after = text.substr(end);
+  return after.empty() || !IsWordCharacter(after.substr(0, FirstUtf8(after).bytes));
+}
+
+}  // namespace
+
+absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, Vocabulary& vocabulary) {
+  TERNION_RETURN_IF_ERROR(tokens.ExpectArray());
+  AddedTokens result;
+  for (size_t i = 0; i < tokens.value().size(); ++i) {
+    const JsonNode node = tokens.Item(i);
+    Token token;
+    TERNION_ASSIGN_OR_RETURN(const int64_t id, node.Int("id"));
+    TERNION_ASSIGN_OR_RETURN(token.content, node.String("content"));
+    TERNION_ASSIGN_OR_RETURN(token.single_word, node.Bool("single_word"));
+    TERNION_ASSIGN_OR_RETURN(token.lstrip, node.Bool("lstrip"));
+    TERNION_ASSIGN_OR_RETURN(token.rstrip, node.Bool("rstrip"));
+    TERNION_ASSIGN_OR_RETURN(const bool normalized, node.Bool("normalized"));
+    TERNION_ASSIGN_OR_RETURN(const bool special, node.Bool("special"));
+    if (token.content.empty()) return node.Invalid("the content is empty");
+    if (absl::Status added = vocabulary.AddToken(id, token.content, special); !added.ok())
+      return node.Locate(added);
+    token.id = static_cast<int32_t>(id);
+    (normalized ? result.normalized_ : result.exact_).Insert(token.content, static_cast<int>(i));
+    result.tokens_.push_back(std::move(token));
+  }
+  return result;
+}
+
+std::vector<TextPart> AddedTokens::Split(std::string_view text) const {
+  std::vector<TextPart> exact;
+  SplitOne(exact_, text, exact);
+  std::vector<TextPart> parts;
+  for (const TextPart& part : exact) {
+    if (part.id >= 0) {
+      parts.push_back(part);
+    } else {
+      SplitOne(normalized_, part.text, parts);
+    }
+  }
+  return parts;
+}
+
+void AddedTokens::SplitOne(const Trie& trie, std::string_view text, std::vector<TextPart>& parts) const {
+  size_t plain = 0;  // where the plain text begins that no part holds yet
+  for (size_t at = 0; at < text.size();) {
+    const int found = trie.Longest(text.substr(at));
+    if (found < 0) {
+      ++at;
+      continue;
+    }
+    const Token& token = tokens_[found];
+    size_t begin = at;
+    size_t end = at + token.content.size();
+    at = end;  // also for a token that is not taken: none is looked for inside it
+    if (token.single_word && !StandsAlone(text, begin, end)) continue;
+    if (token.lstrip) {
+      const std::string_view before = plain < begin ? text.substr(plain, begin - plain) : std::string_view();
+      begin = std::max(plain, begin) - TrailingWhiteSpace(before);
+    }
+    if (token.rstrip) end += LeadingWhiteSpace(text.substr(end));
+    if (plain < begin) parts.push_back({-1, text.substr(plain, begin - plain)});
+    parts.push_back({token.id, token.content});
+    plain = end;
+  }
+  if (plain < text.size()) parts.push_back({-1, text.substr(plain)});
+}
+
+void AddedTokens::Trie::Insert(std::string_view content, int token) {
+  first_bytes_[static_cast<uint8_t>(content[0])] = true;
+  int node = 0;
+  for (const char byte : content) {
+    const auto [child, is_new] = nodes_[node].children.emplace(byte, static_cast<int>(nodes_.size()));
+    node = child->second;
+    if (is_new) nodes_.emplace_back();
+  }
+  nodes_[node].token = token;
+}
+
+int AddedTokens::Trie::Longest(std::string_view text) const {
+  if (!first_bytes_[static_cast<uint8_t>(text[0])]) return -1;
+  int longest = -1;
+  int node = 0;
+  for (const char byte : text) {
+    const auto child = nodes_[node].children.find(byte);
+    if (child == nodes_[node].children.end()) break;
+    node = child->second;
+    if (nodes_[node].token >= 0) longest = nodes_[node].token;
+  }
+  return longest;
+}
+
+}  // namespace ternion

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "runtime/text/json_node.h"
+#include "runtime/text/vocabulary.h"
+
+namespace ternion {
+
+// A part of a text: an added token, or plain text for the model.
+struct TextPart {
+  int32_t id;             // -1: plain text
+  std::string_view text;  // of the text, or the token's content
+};
+
+// Finds added tokens that stand in a text: from left to right, the longest at each place. Tokens with
+// `normalized` are looked for in a second pass, in what the first left. Immutable.
+class AddedTokens {
+ public:
+  // The `added_tokens` of a tokenizer.json; they are put into `vocabulary` too. kInvalidArgument.
+  static absl::StatusOr<AddedTokens> FromJson(const JsonNode& tokens, Vocabulary& vocabulary);
+
+  // All of a text (UTF-8), in order. White space that a token's lstrip or rstrip takes is in no part's plain
+  // text.
+  std::vector<TextPart> Split(std::string_view text) const;
+
+ private:
+  struct Token {
+    std::string content;
+    int32_t id = -1;
+    bool single_word = false;  // only where no word character stands before or after it
+    bool lstrip = false;       // takes the white space before it
+    bool rstrip = false;       // takes the white space after it
+  };
+  // All contents of one pass.
+  class Trie {
+   public:
+    void Insert(std::string_view content, int token);
+    // The index of the longest token that `text` begins with; -1: none.
+    int Longest(std::string_view text) const;
+
+   private:
+    struct Node {
+      absl::flat_hash_map<char, int> children;
+      int token = -1;
+    };
+    std::vector<Node> nodes_{1};
+    std::array<bool, 256> first_bytes_{};
+  };
+
+  void SplitOne(const Trie& trie, std::string_view text, std::vector<TextPart>& parts) const;
+
+  std::vector<Token> tokens_;
+  Trie exact_;
+  Trie normalized_;
+};
+
+}  // namespace ternion

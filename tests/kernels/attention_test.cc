@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <cmath>
+
+#include "tests/support/attention_case.h"
+
+#define TERNION_ISA attention_reference
+#include "kernels/cpu/simd/exp.h"
+
+namespace ternion {
+namespace {
+
+using cpu::attention_reference::Exp;
+
+class AttentionTest : public BackendTest {};
+INSTANTIATE_BACKEND_TEST(AttentionTest);
+
+// The middle of three ranks of a model with 12 query heads over 6 KV heads of 32 channels.
+HeadShard Shard(int head_dim = 32) { return {4, 4, 2, 2, 2, head_dim}; }
+
+// A rank of 3 query heads that read 2 KV heads: the second alone, the first by two.
+HeadShard Uneven() { return {2, 3, 0, 2, 4, 20}; }
+
+void ExpectSame(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t s = 0; s < a.size(); ++s) ASSERT_TRUE(SameBits(a[s], b[s])) << "sequence " << s;
+}
+
+const float* Row(const AttentionCase& test, int sequence, int64_t position, int head) {
+  return &test.sequences()[sequence].qkv[position * test.width() + head * test.heads().head_dim];
+}
+
+// One query by the textbook, in double.
+std::vector<double> Textbook(const AttentionCase& test, int sequence, int64_t position, int head) {
+  const HeadShard& heads = test.heads();
+  const int dim = heads.head_dim, kv = heads.LocalKv(head);
+  const float* query = Row(test, sequence, position, head);
+  std::vector<double> out(dim);
+  double total = 0;
+  for (int64_t j = 0; j <= position; ++j) {
+    const float* key = Row(test, sequence, j, heads.query_heads + kv);
+    const float* value = Row(test, sequence, j, heads.query_heads + heads.kv_heads + kv);
+    double score = 0;
+    for (int d = 0; d < dim; ++d) score += double{query[d]} * key[d];
+    const double weight = std::exp(score / std::sqrt(dim));
+    total += weight;
+    for (int d = 0; d < dim; ++d) out[d] += weight * value[d];
+  }
+  for (double& value : out) value /= total;
+  return out;
+}
+
+// The same in the contract's order of float operations, from an exact cache.
+struct Softmax {
+  float most = 0, total = 0;
+  std::vector<float> sums;
+};
+
+Softmax BlockSoftmax(const AttentionCase& test, int sequence, int64_t position, int head, int64_t begin) {
+  const HeadShard& heads = test.heads();
+  const int dim = heads.head_dim, kv = heads.LocalKv(head);
+  const int64_t end = std::min(position + 1, begin + kKvBlockTokens);
+  std::vector<float> scores;
+  for (int64_t j = begin; j < end; ++j) {
+    const float* key = Row(test, sequence, j, heads.query_heads + kv);
+    float score = 0;
+    for (int d = 0; d < dim; ++d) score += Row(test, sequence, position, head)[d] * key[d];
+    scores.push_back(score * (1.0f / std::sqrt(static_cast<float>(dim))));
+  }
+  Softmax block{*std::max_element(scores.begin(), scores.end()), 0, std::vector<float>(dim)};
+  for (int64_t j = begin; j < end; ++j) {
+    const float weight = Exp(scores[j - begin] - block.most);
+    const float* value = Row(test, sequence, j, heads.query_heads + heads.kv_heads + kv);
+    block.total += weight;
+    for (int d = 0; d < dim; ++d) block.sums[d] += weight * value[d];
+  }
+  return block;
+}
+
+std::vector<float> InOrder(const AttentionCase& test, int sequence, int64_t position, int head) {
+  Softmax all = BlockSoftmax(test, sequence, position, head, 0);
+  for (int64_t begin = kKvBlockTokens; begin <= position; begin += kKvBlockTokens) {
+    const Softmax block = BlockSoftmax(test, sequence, position, head, begin);
+    const float most = std::max(all.most, block.most);
+    const float old_factor = Exp(all.most - most), new_factor = Exp(block.most - most);
+    all.most = most;
+    all.total = all.total * old_factor + block.total * new_factor;
+    for (size_t d = 0; d < all.sums.size(); ++d) {
+      all.sums[d] = all.sums[d] * old_factor + block.sums[d] * new_factor;
+    }
+  }
+  for (float& sum : all.sums) sum /= all.total;
+  return all.sums;
+}
+
+TEST_P(AttentionTest, FollowsTheTextbook) {
+  for (const HeadShard& heads : {Shard(), Shard(64), Uneven(), Shard(8)}) {
+    for (const auto& [format, bound] : {std::pair{KvFormat::kF32, 1e-5}, std::pair{KvFormat::kF16, 3e-3}}) {
+      const AttentionCase test(heads, format, {150, 3});
+      const auto got = test.Run(backend(), test.OneStep());
+      for (int64_t position : {0, 1, 63, 64, 127, 128, 149}) {
+        for (int head = 0; head < heads.query_heads; ++head) {
+          const std::vector<double> want = Textbook(test, 0, position, head);
+          for (int d = 0; d < heads.head_dim; ++d) {
+            ASSERT_NEAR(got[0][position * test.out_width() + head * heads.head_dim + d], want[d], bound);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, AddsInTheContractsOrder) {
+  for (const HeadShard& heads : {Shard(64), Uneven()}) {
+    const AttentionCase test(heads, KvFormat::kF32, {200});
+    const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
+    for (int64_t position : {0, 40, 63, 64, 130, 199}) {
+      for (int head = 0; head < heads.query_heads; ++head) {
+        const auto begin = got.begin() + position * test.out_width() + head * heads.head_dim;
+        ExpectClose({begin, begin + heads.head_dim}, InOrder(test, 0, position, head), tolerance());
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, BitsDoNotDependOnChunksOrCompany) {
+  for (const HeadShard& heads : {Shard(), Uneven()}) {
+    for (KvFormat format : {KvFormat::kF32, KvFormat::kF16}) {
+      const AttentionCase test(heads, format, {190, 70, 1});
+      const auto whole = test.Run(backend(), test.OneStep());
+      ExpectSame(whole, test.Run(reference(), test.OneStep()));
+      // Uneven chunks, sequences side by side and alone, in another order.
+      ExpectSame(whole, test.Run(backend(), {{{0, 0, 50}, {1, 0, 1}, {2, 0, 1}},
+                                             {{1, 1, 62}, {0, 50, 14}},
+                                             {{0, 64, 1}, {1, 63, 1}},
+                                             {{1, 64, 6}, {0, 65, 63}},
+                                             {{0, 128, 62}}}));
+      std::vector<std::vector<StepPart>> one_by_one = {{{1, 0, 70}}, {{2, 0, 1}}};
+      for (int64_t position = 0; position < 190; ++position) one_by_one.push_back({{0, position, 1}});
+      ExpectSame(whole, test.Run(backend(), one_by_one));
+    }
+  }
+}
+
+TEST_P(AttentionTest, LongContextIsTheSameForEveryThreadCount) {
+  // Enough blocks that threads share a single query's.
+  const AttentionCase test({0, 2, 0, 1, 2, 16}, KvFormat::kF16, {1500});
+  const std::vector<std::vector<StepPart>> steps = {{{0, 0, 1499}}, {{0, 1499, 1}}};
+  ExpectSame(test.Run(backend(), steps), test.Run(reference(), test.OneStep()));
+}
+
+TEST_P(AttentionTest, LargeScoresStayFinite) {
+  // Scores of thousands, rising and falling over the blocks: only differences reach the exponential.
+  AttentionCase test(Shard(), KvFormat::kF32, {200});
+  test.Scale([](int64_t position) { return 30.0f * static_cast<float>(1 + position * 7 % 5); });
+  const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
+  for (float value : got) ASSERT_TRUE(std::isfinite(value));
+  const auto begin = got.begin() + 199 * test.out_width() + 1 * 32;
+  ExpectClose({begin, begin + 32}, InOrder(test, 0, 199, 1), tolerance());
+}
+
+}  // namespace
+}  // namespace ternion

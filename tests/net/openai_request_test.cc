@@ -1,0 +1,201 @@
+#include "net/openai_request.h"
+
+#include <gtest/gtest.h>
+
+#include "net/http_error.h"
+
+namespace ternion {
+namespace {
+
+struct Case {
+  Endpoint endpoint;
+  const char* body;
+  const char* param;  // "" for errors that no parameter owns
+};
+
+std::string NameOf(const Case& c) { return std::string(c.body).substr(0, 200); }
+
+class RefusedRequests : public testing::TestWithParam<Case> {};
+
+TEST_P(RefusedRequests, NameTheParameter) {
+  SCOPED_TRACE(NameOf(GetParam()));
+  const auto request = ParseOpenAiRequest(GetParam().endpoint, GetParam().body);
+  ASSERT_FALSE(request.ok());
+  const HttpError error = ToHttpError(request.status());
+  EXPECT_EQ(error.status, 400);
+  EXPECT_EQ(error.param, GetParam().param);
+  EXPECT_NE(error.message, "");
+}
+
+constexpr auto kText = Endpoint::kCompletions;
+constexpr auto kTalk = Endpoint::kChat;
+
+INSTANTIATE_TEST_SUITE_P(
+    Bodies, RefusedRequests,
+    testing::Values(
+        Case{kText, "", ""}, Case{kText, "{", ""}, Case{kText, "[]", ""}, Case{kText, "\"prompt\"", ""},
+        Case{kText, "{\"prompt\": \"\xff\"}", ""}, Case{kText, R"({"prompt": NaN})", ""},
+        Case{kText, R"({"prompt": "a", "temperature": 1e999})", ""}, Case{kText, R"({"prompt": "a",})", ""},
+        Case{kText, "{}", "prompt"}, Case{kText, R"({"prompt": null})", "prompt"},
+        Case{kText, R"({"prompt": 7})", "prompt"}, Case{kText, R"({"prompt": {}})", "prompt"},
+        Case{kText, R"({"prompt": []})", "prompt"}, Case{kText, R"({"prompt": [[]]})", "prompt"},
+        Case{kText, R"({"prompt": ["a", 1]})", "prompt"}, Case{kText, R"({"prompt": [1, "a"]})", "prompt"},
+        Case{kText, R"({"prompt": [[1], "a"]})", "prompt"}, Case{kText, R"({"prompt": [-1]})", "prompt"},
+        Case{kText, R"({"prompt": [1.5]})", "prompt"}, Case{kText, R"({"prompt": [2147483648]})", "prompt"},
+        Case{kText, R"({"prompt": [[1], 2]})", "prompt"}, Case{kText, R"({"prompt": [[[1]]]})", "prompt"},
+        Case{kText, R"({"prompt": "a", "model": 1})", "model"},
+        Case{kText, R"({"prompt": "a", "user": 1})", "user"},
+        Case{kText, R"({"prompt": "a", "stream": 1})", "stream"},
+        Case{kText, R"({"prompt": "a", "stream": "true"})", "stream"},
+        Case{kText, R"({"prompt": "a", "echo": 1})", "echo"},
+        Case{kText, R"({"prompt": "a", "ignore_eos": "no"})", "ignore_eos"},
+        Case{kText, R"({"prompt": "a", "max_tokens": 0})", "max_tokens"},
+        Case{kText, R"({"prompt": "a", "max_tokens": -5})", "max_tokens"},
+        Case{kText, R"({"prompt": "a", "max_tokens": 1.5})", "max_tokens"},
+        Case{kText, R"({"prompt": "a", "max_tokens": "9"})", "max_tokens"},
+        Case{kText, R"({"prompt": "a", "max_tokens": 18446744073709551615})", "max_tokens"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": 0})",
+             "max_completion_tokens"},
+        Case{kText, R"({"prompt": "a", "temperature": -0.1})", "temperature"},
+        Case{kText, R"({"prompt": "a", "temperature": 2.1})", "temperature"},
+        Case{kText, R"({"prompt": "a", "temperature": "hot"})", "temperature"},
+        Case{kText, R"({"prompt": "a", "top_p": 0})", "top_p"},
+        Case{kText, R"({"prompt": "a", "top_p": 1.01})", "top_p"},
+        Case{kText, R"({"prompt": "a", "top_k": -2})", "top_k"},
+        Case{kText, R"({"prompt": "a", "top_k": 0.5})", "top_k"},
+        Case{kText, R"({"prompt": "a", "seed": 1.5})", "seed"},
+        Case{kText, R"({"prompt": "a", "seed": "x"})", "seed"}, Case{kText, R"({"prompt": "a", "stop": 1})", "stop"},
+        Case{kText, R"({"prompt": "a", "stop": ""})", "stop"},
+        Case{kText, R"({"prompt": "a", "stop": ["a", ""]})", "stop"},
+        Case{kText, R"({"prompt": "a", "stop": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]})", "stop"},
+        Case{kText, R"({"prompt": "a", "stop_token_ids": [-1]})", "stop_token_ids"},
+        Case{kText, R"({"prompt": "a", "stop_token_ids": 3})", "stop_token_ids"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Streams, RefusedRequests,
+    testing::Values(Case{kText, R"({"prompt": "a", "stream_options": {"include_usage": true}})", "stream_options"},
+                    Case{kText, R"({"prompt": "a", "stream": true, "stream_options": []})", "stream_options"},
+                    Case{kText, R"({"prompt": "a", "stream": true, "stream_options": {"include_usage": 1}})",
+                         "stream_options"}));
+
+// What is known and cannot be honoured is refused: an answer without it would look right and be wrong.
+INSTANTIATE_TEST_SUITE_P(
+    Unsupported, RefusedRequests,
+    testing::Values(
+        Case{kText, R"({"prompt": "a", "n": 2})", "n"}, Case{kText, R"({"prompt": "a", "n": "1"})", "n"},
+        Case{kText, R"({"prompt": "a", "best_of": 2})", "best_of"},
+        Case{kText, R"({"prompt": "a", "presence_penalty": 0.5})", "presence_penalty"},
+        Case{kText, R"({"prompt": "a", "frequency_penalty": -0.5})", "frequency_penalty"},
+        Case{kText, R"({"prompt": "a", "repetition_penalty": 1.1})", "repetition_penalty"},
+        Case{kText, R"({"prompt": "a", "min_p": 0.1})", "min_p"},
+        Case{kText, R"({"prompt": "a", "min_tokens": 1})", "min_tokens"},
+        Case{kText, R"({"prompt": "a", "logit_bias": {"5": 1}})", "logit_bias"},
+        Case{kText, R"({"prompt": "a", "logprobs": 0})", "logprobs"},
+        Case{kText, R"({"prompt": "a", "suffix": "b"})", "suffix"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "logprobs": true})", "logprobs"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})", "tools"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})", "tool_choice"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}})",
+             "response_format"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "response_format": "text"})",
+             "response_format"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "echo": true})", "echo"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Messages, RefusedRequests,
+    testing::Values(
+        Case{kTalk, "{}", "messages"}, Case{kTalk, R"({"messages": "hi"})", "messages"},
+        Case{kTalk, R"({"messages": []})", "messages"}, Case{kTalk, R"({"messages": ["hi"]})", "messages[0]"},
+        Case{kTalk, R"({"messages": [{"content": "a"}]})", "messages[0].role"},
+        Case{kTalk, R"({"messages": [{"role": 1, "content": "a"}]})", "messages[0].role"},
+        Case{kTalk, R"({"messages": [{"role": "user"}]})", "messages[0].content"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": null}]})", "messages[0].content"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]})",
+             "messages[1].content"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": ["a"]}]})", "messages[0].content[0]"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})", "messages[0].content[0]"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]})",
+             "messages[0].content[1]"}));
+
+TEST(OpenAiRequest, DefaultsAreOpenAis) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a"})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->sampling.temperature, 1.0f);
+  EXPECT_EQ(request->sampling.top_p, 1.0f);
+  EXPECT_EQ(request->sampling.top_k, 0);
+  EXPECT_FALSE(request->seed.has_value());
+  EXPECT_FALSE(request->max_tokens.has_value());
+  EXPECT_FALSE(request->stream);
+  EXPECT_FALSE(request->ignore_eos);
+  EXPECT_TRUE(request->stop.empty());
+}
+
+TEST(OpenAiRequest, ReadsWhatItSupports) {
+  const auto request = ParseOpenAiRequest(kText, R"({"model": "m", "prompt": "a", "max_tokens": 7, "temperature": 0.5,
+      "top_p": 0.25, "top_k": 40, "seed": -3, "stop": ["x", "yz"], "stop_token_ids": [1, 2], "ignore_eos": true,
+      "stream": true, "stream_options": {"include_usage": true, "continuous_usage_stats": true}, "echo": true,
+      "user": "me"})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->model, "m");
+  EXPECT_EQ(request->max_tokens, 7);
+  EXPECT_EQ(request->sampling.temperature, 0.5f);
+  EXPECT_EQ(request->sampling.top_p, 0.25f);
+  EXPECT_EQ(request->sampling.top_k, 40);
+  EXPECT_EQ(request->seed, static_cast<uint64_t>(-3));
+  EXPECT_EQ(request->stop, (std::vector<std::string>{"x", "yz"}));
+  EXPECT_EQ(request->stop_token_ids, (std::vector<int32_t>{1, 2}));
+  EXPECT_TRUE(request->ignore_eos && request->stream && request->include_usage && request->continuous_usage &&
+              request->echo);
+}
+
+// Clients send the neutral value of what they do not use; null is as good as absent, and strange fields are ignored.
+TEST(OpenAiRequest, TakesNeutralValuesNullsAndUnknownFields) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a", "n": 1, "best_of": 1, "presence_penalty": 0,
+      "frequency_penalty": 0.0, "repetition_penalty": 1.0, "min_p": 0, "min_tokens": 0, "logit_bias": {},
+      "logprobs": null, "suffix": "", "tools": [], "tool_choice": "none", "response_format": {"type": "text"},
+      "seed": null, "stop": null, "max_tokens": null, "stream_options": null, "top_k": -1, "never_heard_of": [1]})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->sampling.top_k, 0);
+}
+
+TEST(OpenAiRequest, ReadsTheFourShapesOfAPrompt) {
+  const auto prompts = [](const char* json) {
+    const auto request = ParseOpenAiRequest(kText, std::string("{\"prompt\": ") + json + "}");
+    EXPECT_TRUE(request.ok()) << request.status();
+    return request.ok() ? request->prompts : std::vector<PromptInput>();
+  };
+  EXPECT_EQ(prompts(R"("ab")"), (std::vector<PromptInput>{"ab"}));
+  EXPECT_EQ(prompts(R"(["ab", ""])"), (std::vector<PromptInput>{"ab", ""}));
+  EXPECT_EQ(prompts("[5, 6]"), (std::vector<PromptInput>{std::vector<int32_t>{5, 6}}));
+  EXPECT_EQ(prompts("[[5], [6, 7]]"),
+            (std::vector<PromptInput>{std::vector<int32_t>{5}, std::vector<int32_t>{6, 7}}));
+}
+
+TEST(OpenAiRequest, JoinsTheTextPartsOfAMessage) {
+  const auto request = ParseOpenAiRequest(kTalk, R"({"messages": [{"role": "system", "content": "be brief"},
+      {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  ASSERT_EQ(request->messages.size(), 2u);
+  EXPECT_EQ(request->messages[0].role, "system");
+  EXPECT_EQ(request->messages[1].content, "ab");
+  EXPECT_TRUE(request->add_generation_prompt);
+}
+
+TEST(OpenAiRequest, TellsTheByteOfASyntaxError) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": bad})");
+  EXPECT_NE(request.status().message().find("byte 12"), absl::string_view::npos) << request.status();
+}
+
+TEST(OpenAiRequest, RefusesDeepNestingAtOnceAndTakesTheDepthBelow) {
+  const auto nested = [](size_t depth) {
+    return R"({"prompt": "a[[[", "x": )" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  EXPECT_TRUE(ParseOpenAiRequest(kText, nested(63)).ok());
+  const auto refused = ParseOpenAiRequest(kText, nested(64));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("deeper than 64"), absl::string_view::npos);
+  EXPECT_FALSE(ParseOpenAiRequest(kText, std::string(1000000, '[')).ok());
+}
+
+}  // namespace
+}  // namespace ternion

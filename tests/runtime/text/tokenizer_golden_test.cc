@@ -1,0 +1,128 @@
+// The ids of Hugging Face's `tokenizers` (tests/data/tokenizer/golden.json, written by
+// tests/tools/compare_tokenizer.py) on hard text, short ones id by id and long ones by digest.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/text/tokenizer.h"
+#include "tests/support/temp_folder.h"
+
+namespace ternion {
+namespace {
+
+using nlohmann::json;
+
+json ReadJson(const std::filesystem::path& file) { return json::parse(std::ifstream(file)); }
+
+const json& Golden() {
+  static const json* const golden = [] {
+    const char* file = std::getenv("TERNION_TOKENIZER_GOLDEN");
+    return new json(
+        ReadJson(file != nullptr ? file : TERNION_SOURCE_DIR "/tests/data/tokenizer/golden.json"));
+  }();
+  return *golden;
+}
+
+// The generator of compare_tokenizer.py.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 1) {}
+  uint64_t Next() {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    return state_ ^= state_ << 17;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+std::string Utf8(uint32_t c) {
+  const auto tail = [c](int shift) { return static_cast<char>(0x80 | ((c >> shift) & 0x3F)); };
+  if (c < 0x80) return {static_cast<char>(c)};
+  if (c < 0x800) return {static_cast<char>(0xC0 | c >> 6), tail(0)};
+  if (c < 0x10000) return {static_cast<char>(0xE0 | c >> 12), tail(6), tail(0)};
+  return {static_cast<char>(0xF0 | c >> 18), tail(12), tail(6), tail(0)};
+}
+
+std::string AnyCharacter(uint64_t bits) {
+  const auto point = static_cast<uint32_t>(bits % 0x10F800);
+  return Utf8(point < 0xD800 ? point : point + 0x800);
+}
+
+std::string Document(uint64_t seed) {
+  const json& fragments = Golden()["fragments"];
+  const size_t size = Golden()["document_bytes"].get<size_t>();
+  Random random(seed);
+  std::string text;
+  while (text.size() < size) {
+    const uint64_t r = random.Next();
+    std::string piece = fragments[r % fragments.size()].get<std::string>();
+    if ((r >> 16) % 8 == 0) piece = AnyCharacter(r >> 24);
+    const uint64_t times = (r >> 48) % 64 == 0 ? 1 + (r >> 54) % 200 : 1;
+    for (uint64_t i = 0; i < times; ++i) text += piece;
+  }
+  return text;
+}
+
+template <typename Numbers>
+std::string Digest(const Numbers& numbers) {
+  uint64_t value = 0xCBF29CE484222325u;
+  for (const auto number : numbers) {
+    value = (value ^ static_cast<std::make_unsigned_t<decltype(+number)>>(number)) * 0x100000001B3u;
+  }
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+// A row's tokenizer: a file of the tree with the row's JSON patch.
+std::unique_ptr<Tokenizer> Load(const json& row) {
+  const TempFolder folder;
+  const json tree = ReadJson(std::filesystem::path(TERNION_SOURCE_DIR) / row["base"].get<std::string>());
+  auto tokenizer = Tokenizer::Load(folder.Write("tokenizer.json", tree.patch(row["patch"]).dump()));
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
+}
+
+TEST(TokenizerGolden, GivesTheIdsOfHuggingFacesTokenizers) {
+  for (const json& row : Golden()["tokenizers"]) {
+    SCOPED_TRACE(row["name"]);
+    const std::unique_ptr<Tokenizer> tokenizer = Load(row);
+    ASSERT_NE(tokenizer, nullptr);
+    for (const json& example : row["cases"]) {
+      const auto ids = tokenizer->Encode(example["text"].get<std::string>(), /*add_special=*/true);
+      ASSERT_TRUE(ids.ok()) << ids.status();
+      EXPECT_EQ(*ids, example["ids"].get<std::vector<int32_t>>()) << example["text"].dump();
+    }
+  }
+}
+
+TEST(TokenizerGolden, GivesTheSameDigestsOnLongerText) {
+  size_t bytes = 0;
+  for (const json& row : Golden()["tokenizers"]) {
+    SCOPED_TRACE(row["name"]);
+    const std::unique_ptr<Tokenizer> tokenizer = Load(row);
+    ASSERT_NE(tokenizer, nullptr);
+    for (const json& document : row["documents"]) {
+      const std::string text = Document(document["seed"].get<uint64_t>());
+      const std::vector<uint8_t> raw(text.begin(), text.end());
+      ASSERT_EQ(Digest(raw), document["text"]) << "the text itself differs";
+      const auto ids = tokenizer->Encode(text, /*add_special=*/false);
+      ASSERT_TRUE(ids.ok()) << ids.status();
+      EXPECT_EQ(Digest(*ids), document["ids"]) << "seed " << document["seed"];
+      bytes += text.size();
+    }
+  }
+  EXPECT_GT(bytes, size_t{1} << 20);
+}
+
+}  // namespace
+}  // namespace ternion

@@ -1,0 +1,101 @@
+#include "tests/support/attention_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace ternion {
+
+AttentionCase::AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths)
+    : heads_(heads), format_(format) {
+  for (int64_t tokens : lengths) blocks_ += (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  blocks_ += 2;  // nobody's
+  std::vector<int32_t> free(blocks_);
+  std::iota(free.begin(), free.end(), 0);
+  std::shuffle(free.begin(), free.end(), std::mt19937(7));
+  for (int64_t tokens : lengths) {
+    const auto seed = static_cast<uint32_t>(sequences_.size() + 1);
+    TestSequence sequence{tokens, RandomFloats(tokens * width(), seed), {}};
+    for (int64_t begin = 0; begin < tokens; begin += kKvBlockTokens) {
+      sequence.blocks.push_back(free.back());
+      free.pop_back();
+    }
+    sequences_.push_back(std::move(sequence));
+  }
+}
+
+void AttentionCase::Scale(const std::function<float(int64_t)>& factor) {
+  for (TestSequence& sequence : sequences_) {
+    for (size_t i = 0; i < sequence.qkv.size(); ++i)
+      sequence.qkv[i] *= factor(static_cast<int64_t>(i) / width());
+  }
+}
+
+std::vector<std::vector<StepPart>> AttentionCase::OneStep() const {
+  std::vector<StepPart> step;
+  for (size_t s = 0; s < sequences_.size(); ++s)
+    step.push_back({static_cast<int>(s), 0, sequences_[s].tokens});
+  return {step};
+}
+
+std::vector<float> AttentionCase::RowsOf(const std::vector<StepPart>& step) const {
+  std::vector<float> rows;
+  for (const StepPart& part : step) {
+    const auto begin = sequences_[part.sequence].qkv.begin() + part.position * width();
+    rows.insert(rows.end(), begin, begin + part.rows * width());
+  }
+  return rows;
+}
+
+std::vector<KvSlice> AttentionCase::SlicesOf(const std::vector<StepPart>& step) const {
+  std::vector<KvSlice> slices;
+  int64_t row = 0;
+  for (const StepPart& part : step) {
+    slices.push_back({row, part.rows, part.position, sequences_[part.sequence].blocks});
+    row += part.rows;
+  }
+  return slices;
+}
+
+size_t AttentionCase::cache_bytes() const {
+  const size_t element = format_ == KvFormat::kF32 ? 4 : 2;
+  return blocks_ * heads_.kv_heads * 2 * heads_.head_dim * kKvBlockTokens * element;
+}
+
+void AttentionCase::RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step,
+                            std::vector<std::vector<float>>* out) const {
+  const std::vector<float> rows = RowsOf(step);
+  const std::vector<KvSlice> slices = SlicesOf(step);
+  const int64_t tokens = rows.size() / width();
+  const DeviceMatrix<float> qkv(backend, tokens, width(), rows);
+  backend.WriteKv(qkv, heads_, slices, cache);
+  if (out == nullptr) return backend.Synchronize();
+  const DeviceMatrix<float> result(backend, tokens, out_width());
+  backend.Attention(qkv, heads_, slices, cache, result);
+  const std::vector<float> values = result.Read();
+  for (size_t i = 0; i < step.size(); ++i) {
+    const auto begin = values.begin() + slices[i].row_begin * out_width();
+    std::copy(begin, begin + step[i].rows * out_width(),
+              (*out)[step[i].sequence].begin() + step[i].position * out_width());
+  }
+}
+
+std::vector<std::vector<float>> AttentionCase::Run(Backend& backend,
+                                                   const std::vector<std::vector<StepPart>>& steps) const {
+  const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
+  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
+  std::vector<std::vector<float>> out;
+  for (const TestSequence& sequence : sequences_) out.emplace_back(sequence.tokens * out_width(), NAN);
+  for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, &out);
+  return out;
+}
+
+std::vector<uint8_t> AttentionCase::CacheAfter(Backend& backend,
+                                               const std::vector<std::vector<StepPart>>& steps) const {
+  const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
+  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
+  for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, nullptr);
+  return memory.Read();
+}
+
+}  // namespace ternion

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "tests/support/backends.h"
+
+namespace ternion {
+
+// A sequence whose queries, keys and values are known for every position, and the blocks that hold it.
+struct TestSequence {
+  int64_t tokens = 0;
+  std::vector<float> qkv;  // [tokens, (query_heads + 2 * kv_heads) * head_dim]
+  std::vector<int32_t> blocks;
+};
+
+// One part of one step: `rows` tokens of a sequence from `position` on.
+struct StepPart {
+  int sequence = 0;
+  int64_t position = 0;
+  int64_t rows = 0;
+};
+
+// Sequences over one layer's cache, whose memory is NaN wherever nothing was written.
+class AttentionCase {
+ public:
+  AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths);
+
+  // Multiplies the queries, keys and values of every position by factor(position).
+  void Scale(const std::function<float(int64_t position)>& factor);
+
+  // Runs steps on a backend from an empty cache: WriteKv, then Attention. The result is
+  // [sequences][tokens, query_heads * head_dim], NaN where no step went.
+  std::vector<std::vector<float>> Run(Backend& backend,
+                                      const std::vector<std::vector<StepPart>>& steps) const;
+  // The cache's bytes after these steps.
+  std::vector<uint8_t> CacheAfter(Backend& backend, const std::vector<std::vector<StepPart>>& steps) const;
+  // Every sequence whole, in one step.
+  std::vector<std::vector<StepPart>> OneStep() const;
+
+  const HeadShard& heads() const { return heads_; }
+  const std::vector<TestSequence>& sequences() const { return sequences_; }
+  int64_t width() const { return (heads_.query_heads + 2 * heads_.kv_heads) * int64_t{heads_.head_dim}; }
+  int64_t out_width() const { return heads_.query_heads * int64_t{heads_.head_dim}; }
+
+ private:
+  std::vector<float> RowsOf(const std::vector<StepPart>& step) const;
+  std::vector<KvSlice> SlicesOf(const std::vector<StepPart>& step) const;
+  size_t cache_bytes() const;
+  void RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step,
+               std::vector<std::vector<float>>* out) const;
+
+  HeadShard heads_;
+  KvFormat format_;
+  int64_t blocks_ = 0;
+  std::vector<TestSequence> sequences_;
+};
+
+}  // namespace ternion

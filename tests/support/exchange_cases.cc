@@ -1,0 +1,297 @@
+#include "tests/support/exchange_cases.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include "tests/support/test_matrix.h"
+
+namespace ternion {
+namespace {
+
+constexpr int64_t kMostTokens = 100;
+constexpr int64_t kMostChannels = 300;
+constexpr int64_t kChannels = 150;  // more than one group of each wire format, the last one short
+
+// A number that looks random and depends on where it stands: the same on every rank.
+uint32_t Noise(int64_t rank, int64_t row, int64_t col) {
+  uint64_t x = static_cast<uint64_t>(rank + 1) * 0x9E3779B97F4A7C15u +
+               static_cast<uint64_t>(row) * 0xC2B2AE3D27D4EB4Fu +
+               static_cast<uint64_t>(col) * 0x165667B19E3779F9u;
+  x = (x ^ (x >> 29)) * 0xBF58476D1CE4E5B9u;
+  return static_cast<uint32_t>(x >> 32);
+}
+
+// Rows of ordinary, tiny and huge numbers in turn.
+float Activation(int64_t rank, int64_t row, int64_t col) {
+  constexpr float kMagnitudes[] = {1.0f, 1e-6f, 1e9f};
+  const float unit = static_cast<float>(Noise(rank, row, col)) / 2147483648.0f - 1.0f;
+  return unit * kMagnitudes[row % 3];
+}
+
+TestMatrix<float> Activations(int64_t rank, int64_t rows, int64_t cols) {
+  TestMatrix<float> x(rows, cols);
+  for (int64_t t = 0; t < rows; ++t) {
+    for (int64_t i = 0; i < cols; ++i) x.at(t, i) = Activation(rank, t, i);
+  }
+  return x;
+}
+
+TestMatrix<int32_t> Sums(int64_t rank, int64_t rows, int64_t cols) {
+  TestMatrix<int32_t> x(rows, cols);
+  for (int64_t t = 0; t < rows; ++t) {
+    for (int64_t i = 0; i < cols; ++i) x.at(t, i) = static_cast<int32_t>(Noise(rank, t, i)) / 16;
+  }
+  return x;
+}
+
+TestMatrix<int8_t> Codes(int64_t rows, int64_t cols) {
+  TestMatrix<int8_t> x(rows, cols);
+  for (int64_t t = 0; t < rows; ++t) {
+    for (int64_t i = 0; i < cols; ++i) x.at(t, i) = static_cast<int8_t>(Noise(0, t, i) % 16) - 8;
+  }
+  return x;
+}
+
+// What the other side of a wire makes of x.
+TestMatrix<float> ThroughWire(Backend& backend, WireFormat format, const TestMatrix<float>& x) {
+  if (format == WireFormat::kExact) return x;
+  TestMatrix<uint8_t> wire(x.rows, WireRowBytes(format, x.cols));
+  TestMatrix<float> y(x.rows, x.cols);
+  if (format == WireFormat::kInt8) {
+    backend.EncodeInt8(x.view(), wire.view());
+    backend.DecodeInt8(wire.view(), false, y.view());
+  } else {
+    backend.EncodeInt4(x.view(), wire.view());
+    backend.DecodeInt4(wire.view(), false, y.view());
+  }
+  return y;
+}
+
+// Uneven on purpose; rank 1 has none.
+std::vector<int64_t> UnevenColumns(int tp, int64_t widest) {
+  std::vector<int64_t> columns;
+  for (int r = 0; r < tp; ++r) columns.push_back(r == 1 ? 0 : widest - (r * 5) % 7);
+  return columns;
+}
+
+// All ranks' columns side by side.
+TestMatrix<float> WholeRows(int64_t tokens, const std::vector<int64_t>& columns) {
+  TestMatrix<float> whole(tokens, std::accumulate(columns.begin(), columns.end(), int64_t{0}));
+  int64_t offset = 0;
+  for (size_t r = 0; r < columns.size(); ++r) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t i = 0; i < columns[r]; ++i) whole.at(t, offset + i) = Activation(r, t, i);
+    }
+    offset += columns[r];
+  }
+  return whole;
+}
+
+// Each share is off by half a step at most, whatever the row's magnitude.
+void CheckLossyError(WireFormat format, int ranks, Range rows, const TestMatrix<float>& got) {
+  const double half_step =
+      format == WireFormat::kInt8 ? 0.51 / 127 : 0.51 * 2 / 15;  // of the largest magnitude
+  for (int64_t t = 0; t < got.rows; ++t) {
+    std::vector<double> exact(got.cols, 0.0);
+    double bound = 0;
+    for (int r = 0; r < ranks; ++r) {
+      float most = 0;
+      for (int64_t i = 0; i < got.cols; ++i) {
+        exact[i] += Activation(r, rows.begin + t, i);
+        most = std::max(most, std::abs(Activation(r, rows.begin + t, i)));
+      }
+      bound += most * half_step;
+    }
+    for (int64_t i = 0; i < got.cols; ++i)
+      ASSERT_NEAR(got.at(t, i), exact[i], bound) << "row " << rows.begin + t;
+  }
+}
+
+}  // namespace
+
+ExchangeRank::ExchangeRank(Communicator& ranks, int64_t one_shot_tokens)
+    : group(ranks), backend(MakeCpuBackend(1)) {
+  auto made =
+      TensorParallel::Create(backend.get(), &group, &bytes, kMostTokens, kMostChannels, one_shot_tokens);
+  CHECK(made.ok(), "the test's buffers fit in memory");
+  exchange = *std::move(made);
+}
+
+std::vector<int64_t> StepSizes(int tp) {
+  std::vector<int64_t> sizes;
+  for (int64_t tokens = 1; tokens <= 2 * tp + 1; ++tokens) sizes.push_back(tokens);
+  for (const int64_t tokens : {17, 40, 100}) sizes.push_back(tokens);
+  return sizes;
+}
+
+void CheckReduceExact(ExchangeRank& rank, int64_t tokens) {
+  TestMatrix<int32_t> want(tokens, kChannels);
+  for (int r = 0; r < rank.group.size(); ++r) {
+    const TestMatrix<int32_t> part = Sums(r, tokens, kChannels);
+    for (size_t i = 0; i < part.values.size(); ++i) want.values[i] += part.values[i];
+  }
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const TestMatrix<int32_t> mine = Sums(rank.group.rank(), tokens, kChannels);
+  TestMatrix<int32_t> got(owned.size(), kChannels);
+  ASSERT_TRUE(rank.exchange->ReduceExact(mine.view(), got.view()).ok());
+  EXPECT_TRUE(got.SameBits(want.Rows(owned.begin, owned.end)))
+      << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckReduceLossy(ExchangeRank& rank, WireFormat format, bool with_extra, int64_t tokens) {
+  const int ranks = rank.group.size();
+  TestMatrix<float> want(tokens, kChannels);
+  TestMatrix<float> want_extra(1, tokens);
+  for (int r = 0; r < ranks; ++r) {
+    const TestMatrix<float> share = ThroughWire(*rank.backend, format, Activations(r, tokens, kChannels));
+    for (size_t i = 0; i < share.values.size(); ++i) {
+      want.values[i] = r == 0 ? share.values[i] : want.values[i] + share.values[i];
+    }
+    for (int64_t t = 0; t < tokens; ++t) {
+      want_extra.at(0, t) = r == 0 ? Activation(r, t, -1) : want_extra.at(0, t) + Activation(r, t, -1);
+    }
+  }
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, kChannels);
+  TestMatrix<float> extra(1, tokens);
+  for (int64_t t = 0; t < tokens; ++t) extra.at(0, t) = Activation(rank.group.rank(), t, -1);
+  TestMatrix<float> got(owned.size(), kChannels);
+  TestMatrix<float> got_extra(1, owned.size());
+  ASSERT_TRUE(rank.exchange
+                  ->ReduceLossy(format, mine.view(), with_extra ? extra.values.data() : nullptr, got.view(),
+                                with_extra ? got_extra.values.data() : nullptr)
+                  .ok());
+  EXPECT_TRUE(got.SameBits(want.Rows(owned.begin, owned.end)))
+      << WireFormatName(format) << ", " << tokens << " tokens, rank " << rank.group.rank();
+  for (int64_t t = 0; with_extra && t < owned.size(); ++t) {
+    EXPECT_EQ(got_extra.at(0, t), want_extra.at(0, owned.begin + t));
+  }
+  CheckLossyError(format, ranks, owned, got);
+}
+
+void CheckGatherCodes(ExchangeRank& rank, bool int4, int64_t tokens) {
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const TestMatrix<int8_t> codes = Codes(tokens, kChannels);
+  const TestMatrix<float> scales = Activations(0, 1, tokens);
+  const TestMatrix<int8_t> my_codes = codes.Rows(owned.begin, owned.end);
+  const TensorView<const float> my_scales(scales.values.data() + owned.begin, 1, owned.size());
+  TestMatrix<int8_t> got_codes(tokens, kChannels);
+  TestMatrix<float> got_scales(1, tokens);
+  ASSERT_TRUE(
+      rank.exchange->GatherCodes(int4, {my_codes.view(), my_scales}, {got_codes.view(), got_scales.view()})
+          .ok());
+  EXPECT_TRUE(got_codes.SameBits(codes)) << tokens << " tokens, rank " << rank.group.rank();
+  EXPECT_TRUE(got_scales.SameBits(scales)) << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckGatherColumns(ExchangeRank& rank, int64_t tokens, int64_t widest) {
+  const std::vector<int64_t> columns = UnevenColumns(rank.group.size(), widest);
+  const TestMatrix<float> want = WholeRows(tokens, columns);
+  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, columns[rank.group.rank()]);
+  TestMatrix<float> got(tokens, want.cols);
+  ASSERT_TRUE(rank.exchange->GatherColumns(mine.view(), columns, got.view()).ok());
+  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckMaxOverRanks(ExchangeRank& rank, int64_t tokens) {
+  TestMatrix<float> want = Activations(0, 1, tokens);
+  for (int r = 1; r < rank.group.size(); ++r) {
+    for (int64_t t = 0; t < tokens; ++t) want.at(0, t) = std::max(want.at(0, t), Activation(r, 0, t));
+  }
+  TestMatrix<float> got = Activations(rank.group.rank(), 1, tokens);
+  ASSERT_TRUE(rank.exchange->MaxOverRanks(got.view()).ok());
+  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckKthMagnitude(ExchangeRank& rank, int64_t tokens, int64_t widest) {
+  const std::vector<int64_t> columns = UnevenColumns(rank.group.size(), widest);
+  TestMatrix<float> whole = WholeRows(tokens, columns);
+  for (float& value : whole.values) value = std::abs(value);
+  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, columns[rank.group.rank()]);
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::sort(&whole.at(t, 0), &whole.at(t, 0) + whole.cols, std::greater<>());
+  }
+  for (const int64_t k : {int64_t{1}, whole.cols / 2, whole.cols}) {
+    TestMatrix<float> got(1, tokens);
+    ASSERT_TRUE(rank.exchange->KthMagnitude(mine.view(), columns, k, got.view()).ok());
+    for (int64_t t = 0; t < tokens; ++t) {
+      ASSERT_EQ(got.at(0, t), whole.at(t, k - 1)) << "row " << t << " of " << tokens << ", k " << k;
+    }
+  }
+}
+
+void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
+  constexpr int64_t kVocab = 5 * 256 + 100;  // six units: some of eight ranks own none
+  constexpr int64_t kHidden = 24;
+  const auto value = [](int64_t id, int64_t i) { return static_cast<uint16_t>(Noise(9, id, i) & 0xBFFF); };
+  const Range part = SplitEvenly(kVocab, 256, rank.group.size(), rank.group.rank());
+  TestMatrix<BFloat16> table(part.size(), kHidden);
+  for (int64_t row = 0; row < part.size(); ++row) {
+    for (int64_t i = 0; i < kHidden; ++i) table.at(row, i).bits = value(part.begin + row, i);
+  }
+  std::vector<int32_t> ids;
+  for (int64_t t = 0; t < tokens; ++t) ids.push_back(static_cast<int32_t>(Noise(7, t, tokens) % kVocab));
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  TestMatrix<float> got(owned.size(), kHidden);
+  ASSERT_TRUE(rank.exchange->EmbedRows(table.view(), kVocab, ids, got.view()).ok());
+  TestMatrix<uint32_t> want(owned.size(), kHidden);
+  for (int64_t t = 0; t < owned.size(); ++t) {
+    for (int64_t i = 0; i < kHidden; ++i) {
+      want.at(t, i) = static_cast<uint32_t>(value(ids[owned.begin + t], i)) << 16;
+    }
+  }
+  EXPECT_EQ(got.values.size(), want.values.size());
+  EXPECT_EQ(std::memcmp(got.values.data(), want.values.data(), want.values.size() * sizeof(float)), 0)
+      << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckGatherRows(ExchangeRank& rank, int64_t tokens) {
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const TestMatrix<float> want = Activations(5, tokens, kChannels);
+  TestMatrix<float> got(tokens, kChannels);
+  ASSERT_TRUE(rank.exchange->GatherRows(want.Rows(owned.begin, owned.end).view(), got.view()).ok());
+  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckExchanges(ExchangeRank& rank, int64_t tokens) {
+  CheckReduceExact(rank, tokens);
+  if (rank.group.size() > 1) {
+    CheckReduceLossy(rank, WireFormat::kInt8, true, tokens);
+    CheckReduceLossy(rank, WireFormat::kInt4, false, tokens);
+  }
+  CheckGatherCodes(rank, true, tokens);
+  CheckGatherCodes(rank, false, tokens);
+  CheckGatherColumns(rank, tokens, 20);
+  CheckMaxOverRanks(rank, tokens);
+  CheckKthMagnitude(rank, tokens, 20);
+  CheckEmbedRows(rank, tokens);
+  CheckGatherRows(rank, tokens);
+}
+
+void CheckPipeline(Communicator& group, Communicator& column, WireFormat format, int64_t one_shot_tokens) {
+  ExchangeRank rank(group, one_shot_tokens);
+  auto link = PipelineLink::Create(rank.backend.get(), &column, &group, rank.exchange.get(), &rank.bytes,
+                                   format, kMostTokens, kChannels);
+  ASSERT_TRUE(link.ok());
+  for (const int64_t tokens : StepSizes(group.size())) {
+    TestMatrix<float> want = Activations(3, tokens, kChannels);
+    for (int s = 0; s < column.rank(); ++s) want = ThroughWire(*rank.backend, format, want);
+    const Range owned = rank.exchange->OwnedRows(tokens);
+    TestMatrix<float> x = want.Rows(owned.begin, owned.end);
+    if (column.rank() > 0) {
+      x.values.assign(x.values.size(), -1.0f);
+      ASSERT_TRUE((*link)->Recv(tokens, x.view()).ok());
+      ASSERT_TRUE(x.SameBits(want.Rows(owned.begin, owned.end)))
+          << WireFormatName(format) << ", " << tokens << " tokens, stage " << column.rank();
+    }
+    if (column.rank() + 1 == column.size()) continue;
+    ASSERT_TRUE((*link)->Send(tokens, x.view()).ok());
+  }
+}
+
+}  // namespace ternion
