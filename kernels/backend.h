@@ -47,7 +47,8 @@ class Backend {
   // out[t] = 1 / sqrt(sum[t] / width + eps).                    sum, out [1, T]
   virtual void InverseRms(TensorView<const float> sum, int64_t width, float eps, TensorView<float> out) = 0;
   // y = x * weight, column by column.                           x, y [T, n], weight [1, n]
-  virtual void ScaleColumns(TensorView<const float> x, TensorView<const float> weight, TensorView<float> y) = 0;
+  virtual void ScaleColumns(TensorView<const float> x, TensorView<const float> weight,
+                            TensorView<float> y) = 0;
 
   // out[t] = max |x[t][i]|.                                     x [T, n], out [1, T]
   virtual void RowAbsMax(TensorView<const float> x, TensorView<float> out) = 0;
@@ -70,7 +71,8 @@ class Backend {
                                                     TritReader reader) = 0;
   // out = codes . W^T, exact.                                   codes [T, inputs], out [T, outputs]
   // Of a kByInput matrix the weights of zero inputs are not read, where that is faster.
-  virtual void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out) = 0;
+  virtual void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes,
+                             TensorView<int32_t> out) = 0;
   // y[t][o] = float32(sums[t][o]) * (row_scale[t] * weight_scale[o]).
   //                                     sums, y [T, n], row_scale [1, T], weight_scale [1, n]
   virtual void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
@@ -93,22 +95,24 @@ class Backend {
   // Rotates the pairs (i, i + head_dim / 2) of every head of x by the slices' positions.
   //              x [T, stride], heads at columns [column, column + heads * head_dim); cos_sin [positions, head_dim]:
   //              head_dim / 2 cosines, then as many sines.
-  virtual void Rope(TensorView<float> x, int64_t column, int heads, int head_dim, TensorView<const float> cos_sin,
-                    absl::Span<const KvSlice> slices_host) = 0;
+  virtual void Rope(TensorView<float> x, int64_t column, int heads, int head_dim,
+                    TensorView<const float> cos_sin, absl::Span<const KvSlice> slices_host) = 0;
   // Rounds K and V of the step's tokens to the cache's format and writes them to their slots.
   //              qkv [T, (query_heads + 2 * kv_heads) * head_dim]: queries, keys, values of the local heads
-  virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
-                       const KvLayer& cache) = 0;
+  virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads,
+                       absl::Span<const KvSlice> slices_host, const KvLayer& cache) = 0;
   // Causal softmax(q k^T / sqrt(head_dim)) v over the cache alone; qkv as above.     out [T, query_heads * head_dim]
   // By blocks of kKvBlockTokens absolute positions: score = sum over channels in ascending order of q * k, times
   // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position; blocks
   // merge in ascending order: M' = max(M, m), L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
   virtual void Attention(TensorView<const float> qkv, const HeadShard& heads,
-                         absl::Span<const KvSlice> slices_host, const KvLayer& cache, TensorView<float> out) = 0;
+                         absl::Span<const KvSlice> slices_host, const KvLayer& cache,
+                         TensorView<float> out) = 0;
 
   // logits[t][v] = x[t] . table[v]: 16 partial sums by channel modulo 16, each in ascending order, then Segment.
   //                                       x [T, h] (h a multiple of 16), table [vocab, h], logits [T, vocab]
-  virtual void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) = 0;
+  virtual void Head(TensorView<const float> x, TensorView<const BFloat16> table,
+                    TensorView<float> logits) = 0;
 
   // Wire formats of float rows (NUMERICS). One row of n channels takes WireRowBytes(format, n) bytes.
   // int8: per 128 channels a bf16 scale s = absmax / 127 rounded up to bf16, code = clip(rint(x / s), -127, 127).

@@ -2,10 +2,11 @@
 
 #include <string_view>
 
-// CHECK is for our own faults: shapes, alignment, broken invariants. It prints the process's tag (its rank), the
-// place and the message, then aborts the job. The world's faults (files, flags, sockets, clients) are absl::Status.
-#define CHECK(condition, message)                                                   \
-  do {                                                                              \
+// CHECK is for our own faults: shapes, alignment, broken invariants. It prints the process's tag (its rank),
+// the place and the message, then aborts the job. The world's faults (files, flags, sockets, clients) are
+// absl::Status.
+#define CHECK(condition, message)                                                      \
+  do {                                                                                 \
     if (!(condition)) ::ternion::CheckFailed(__FILE__, __LINE__, #condition, message); \
   } while (false)
 

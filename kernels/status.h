@@ -8,8 +8,8 @@
 #include "absl/strings/string_view.h"
 
 // absl::Status is for the world's faults. These macros pass one on.
-#define TERNION_RETURN_IF_ERROR(expression)                   \
-  do {                                                        \
+#define TERNION_RETURN_IF_ERROR(expression)                                 \
+  do {                                                                      \
     if (absl::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 
@@ -26,8 +26,8 @@
 
 namespace ternion {
 
-// Abseil's packages may be built with a string_view of their own. The rule: our functions take std::string_view,
-// and pass it to absl::StrCat and absl::Status through this.
+// Abseil's packages may be built with a string_view of their own. The rule: our functions take
+// std::string_view, and pass it to absl::StrCat and absl::Status through this.
 inline absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace ternion

@@ -100,7 +100,8 @@ class Generation {
  private:
   absl::StatusOr<std::vector<int32_t>> PromptIds() {
     if (!options_.ids.empty()) return ParseIds(options_.ids);
-    if (tokenizer_ == nullptr) return absl::InvalidArgumentError("a synthetic model has no tokenizer; use --ids");
+    if (tokenizer_ == nullptr)
+      return absl::InvalidArgumentError("a synthetic model has no tokenizer; use --ids");
     std::string prompt = options_.prompt;
     if (!options_.prompt_file.empty()) {
       TERNION_ASSIGN_OR_RETURN(prompt, ReadFile(options_.prompt_file));
@@ -138,7 +139,8 @@ class Generation {
     }
     std::printf("\n");
     const double decode = Seconds(last_token_ - first_token_);
-    std::fprintf(stderr, "%zu prompt tokens, first token after %.3f s; %zu tokens, %.1f tokens/s; finish: %s\n",
+    std::fprintf(stderr,
+                 "%zu prompt tokens, first token after %.3f s; %zu tokens, %.1f tokens/s; finish: %s\n",
                  prompt_ids_.size(), Seconds(first_token_ - started_), ids_.size(),
                  decode > 0 ? static_cast<double>(ids_.size() - 1) / decode : 0.0, finish_.c_str());
   }
@@ -191,7 +193,8 @@ void AddGenerate(CLI::App& app, Command& chosen) {
   AddOption(*command, "-p,--prompt", options->prompt, "the prompt");
   AddOption(*command, "--prompt-file", options->prompt_file, "a file that holds the prompt");
   AddOption(*command, "--ids", options->ids, "the prompt as token ids: 1,2,3");
-  AddOption(*command, "--max-tokens", options->max_tokens, "most tokens to generate")->check(CLI::PositiveNumber);
+  AddOption(*command, "--max-tokens", options->max_tokens, "most tokens to generate")
+      ->check(CLI::PositiveNumber);
   AddOption(*command, "--temperature", options->sampling.temperature, "0: always the likeliest token")
       ->check(CLI::NonNegativeNumber);
   AddOption(*command, "--top-k", options->sampling.top_k, "draw from the k likeliest; 0: from all")
@@ -202,9 +205,8 @@ void AddGenerate(CLI::App& app, Command& chosen) {
   command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end-of-sequence token");
   command->add_option("--stop", options->stop, "text that ends the generation; may be given several times");
   command->add_flag("--json", options->json, "print one JSON object at the end");
-  command->callback([options, &chosen] {
-    chosen.run = [options](MpiSession& mpi) { return Generate(mpi, *options); };
-  });
+  command->callback(
+      [options, &chosen] { chosen.run = [options](MpiSession& mpi) { return Generate(mpi, *options); }; });
 }
 
 }  // namespace ternion

@@ -43,6 +43,14 @@ int64_t AvailableHostMemory() {
   return 0;
 }
 
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t pages = 0;
+  int64_t resident_pages = 0;
+  file >> pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
 std::string HostAddresses() {
   std::vector<std::string> addresses;
   ifaddrs* list = nullptr;

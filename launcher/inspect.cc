@@ -52,7 +52,8 @@ absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
   if (absl::Status status = CheckSharding(config.shape, options.tp, options.pp); !status.ok()) return status;
   const absl::StatusOr<KvFormat> format = ParseKvFormat(options.kv_cache);
   if (!format.ok()) return format.status();
-  std::printf("\ntp %d, pp %d, KV cache %s; MiB of each rank\n", options.tp, options.pp, options.kv_cache.c_str());
+  std::printf("\ntp %d, pp %d, KV cache %s; MiB of each rank\n", options.tp, options.pp,
+              options.kv_cache.c_str());
   std::printf("%4s %7s %11s %9s %11s %9s %7s %11s %13s %12s\n", "rank", "layers", "heads", "kv heads", "ffn",
               "ternary", "dense", "weights", "activations", "KV B/token");
   for (int rank = 0; rank < options.tp * options.pp; ++rank) {
@@ -61,13 +62,13 @@ absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
     const Range layers = StageLayers(config.shape.layers, options.pp, grid.stage());
     const WeightMemory memory = PredictWeightMemory(config, grid);
     const int64_t token_bytes = layers.size() * KvCache::BlockBytes(*format, shard.heads) / kKvBlockTokens;
-    std::printf("%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12lld\n", rank,
-                static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
-                shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
-                shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
-                static_cast<long long>(shard.ffn.end - 1), MiB(memory.ternary_bytes),
-                MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
-                MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), static_cast<long long>(token_bytes));
+    std::printf(
+        "%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12lld\n", rank,
+        static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1), shard.heads.query_begin,
+        shard.heads.query_begin + shard.heads.query_heads - 1, shard.heads.kv_heads,
+        static_cast<long long>(shard.ffn.begin), static_cast<long long>(shard.ffn.end - 1),
+        MiB(memory.ternary_bytes), MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
+        MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), static_cast<long long>(token_bytes));
   }
   return absl::OkStatus();
 }
@@ -93,12 +94,12 @@ int Inspect(MpiSession& mpi, const JobOptions& options) {
 }  // namespace
 
 void AddInspect(CLI::App& app, Command& chosen) {
-  CLI::App* command = app.add_subcommand("inspect", "config, and the memory of every rank for a given tp, pp");
+  CLI::App* command =
+      app.add_subcommand("inspect", "config, and the memory of every rank for a given tp, pp");
   auto options = std::make_shared<JobOptions>();
   AddJobOptions(*command, *options);
-  command->callback([options, &chosen] {
-    chosen.run = [options](MpiSession& mpi) { return Inspect(mpi, *options); };
-  });
+  command->callback(
+      [options, &chosen] { chosen.run = [options](MpiSession& mpi) { return Inspect(mpi, *options); }; });
 }
 
 }  // namespace ternion

@@ -59,7 +59,8 @@ Job::Failure Job::Agree(const Failure& mine) const {
   const std::vector<std::string> all = mpi_.AllGatherStrings(message);
   const auto first = std::find_if(all.begin(), all.end(), [](const std::string& m) { return !m.empty(); });
   if (first == all.end()) return {};
-  const bool everywhere = std::all_of(all.begin(), all.end(), [&](const std::string& m) { return m == *first; });
+  const bool everywhere =
+      std::all_of(all.begin(), all.end(), [&](const std::string& m) { return m == *first; });
   const int64_t rank = first - all.begin();
   const std::string who = everywhere || rank == 0 ? "" : absl::StrCat("rank ", rank, ": ");
   return {absl::UnknownError(absl::StrCat(who, first->substr(1))), (*first)[0] - '0'};
@@ -99,8 +100,9 @@ absl::Status Job::ChooseModelLength() {
   const ModelConfig& config = source_->config();
   TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, grid_.tp, grid_.pp));
   if (options_.max_model_len > config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("--max-model-len ", options_.max_model_len, " is over the ",
-                                                   config.max_positions, " positions of the model"));
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len ", options_.max_model_len,
+                                                   " is over the ", config.max_positions,
+                                                   " positions of the model"));
   }
   engine_options_.max_model_len = options_.max_model_len > 0 ? options_.max_model_len : config.max_positions;
   engine_options_.max_batch_tokens = options_.max_batch_tokens;
@@ -115,8 +117,8 @@ absl::Status Job::CompareRanks() const {
     const std::vector<std::string> other = absl::StrSplit(all[rank], ' ');
     const auto differs = [&](int field) { return other[field] != first[field]; };
     if (differs(0)) {
-      return absl::FailedPreconditionError(absl::StrCat("rank ", rank, " on ", other[2], " runs version ", other[0],
-                                                        ", rank 0 runs ", first[0]));
+      return absl::FailedPreconditionError(absl::StrCat("rank ", rank, " on ", other[2], " runs version ",
+                                                        other[0], ", rank 0 runs ", first[0]));
     }
     if (differs(1)) {
       return absl::FailedPreconditionError(
@@ -142,8 +144,8 @@ void Job::ChooseThreads() {
   const CoreShare share = ShareCores(mpi_);
   threads_ = options_.threads > 0 ? options_.threads : std::max(1, share.cores / share.ranks);
   if (threads_ * share.ranks > share.cores && share.first) {
-    spdlog::warn("{} ranks of {} threads share {} cores of {}: they will wait for each other", share.ranks, threads_,
-                 share.cores, mpi_.host());
+    spdlog::warn("{} ranks of {} threads share {} cores of {}: they will wait for each other", share.ranks,
+                 threads_, share.cores, mpi_.host());
   }
 }
 
@@ -168,8 +170,9 @@ absl::Status Job::ChooseKvBlocks() {
   }
   TERNION_RETURN_IF_ERROR(status);
   if (blocks == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--kv-memory ", options_.kv_memory, " is less than a block of ",
-                                                   kKvBlockTokens, " tokens, ", block_bytes, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("--kv-memory ", options_.kv_memory,
+                                                   " is less than a block of ", kKvBlockTokens, " tokens, ",
+                                                   block_bytes, " bytes"));
   }
   engine_options_.kv_blocks = blocks;
   return absl::OkStatus();
@@ -203,10 +206,14 @@ Job::Failure Job::Build() {
   const auto build = [&]() -> absl::Status {
     TERNION_ASSIGN_OR_RETURN(group_, std::move(group));
     TERNION_ASSIGN_OR_RETURN(column_, std::move(column));
-    TERNION_ASSIGN_OR_RETURN(engine_, Engine::Create(source_->config(), std::move(weights_), grid_, engine_options_,
-                                                     *backend_, *group_, *column_));
+    TERNION_ASSIGN_OR_RETURN(engine_, Engine::Create(source_->config(), std::move(weights_), grid_,
+                                                     engine_options_, *backend_, *group_, *column_));
     return absl::OkStatus();
   };
+  const double weights = static_cast<double>(PredictWeightMemory(source_->config(), grid_).total());
+  const double resident = static_cast<double>(ResidentBytes());
+  spdlog::info("rank {}: weights {:.1f} MiB, resident {:.1f} MiB", grid_.rank, weights / (1 << 20),
+               resident / (1 << 20));
   return Agree({build(), kFailed});
 }
 
@@ -221,8 +228,9 @@ Job::Failure Job::Connect() {
       ControlServer::Callbacks callbacks;
       callbacks.on_frame = [this](int rank, Frame frame) { OnFrame(rank, frame); };
       callbacks.on_lost = [this](int rank, absl::Status why) { OnLost(rank, why); };
-      TERNION_ASSIGN_OR_RETURN(server_, ControlServer::Listen(one_host ? "127.0.0.1" : "", secret, mpi_.size(),
-                                                              callbacks, Milliseconds(options_.rank_timeout)));
+      TERNION_ASSIGN_OR_RETURN(
+          server_, ControlServer::Listen(one_host ? "127.0.0.1" : "", secret, mpi_.size(), callbacks,
+                                         Milliseconds(options_.rank_timeout)));
       const std::string addresses = one_host ? "127.0.0.1" : HostAddresses();
       invitation = absl::StrCat(secret, server_->port(), "\n", addresses);
       return absl::OkStatus();
@@ -234,7 +242,8 @@ Job::Failure Job::Connect() {
     const std::vector<std::string> lines = absl::StrSplit(invitation.substr(32), '\n');
     const auto port = static_cast<uint16_t>(std::atoi(lines[0].c_str()));
     for (size_t i = 1; i < lines.size() && client_ == nullptr; ++i) {
-      auto client = ControlClient::Connect(lines[i], port, secret, mpi_.rank(), kConnectLimit / (lines.size() - 1));
+      auto client =
+          ControlClient::Connect(lines[i], port, secret, mpi_.rank(), kConnectLimit / (lines.size() - 1));
       status = client.status();
       if (client.ok()) client_ = *std::move(client);
     }
@@ -295,7 +304,8 @@ void Job::OnFrame(int rank, const Frame& frame) {
   std::lock_guard lock(coordinator_mutex_);
   if (coordinator_ == nullptr) return;
   if (frame.kind == kErrorFrame) {
-    return coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
+    return coordinator_->OnFailure(
+        absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
   }
   absl::StatusOr<StepResult> result = DecodeResult(frame.payload);
   if (frame.kind == kResultFrame && result.ok()) return coordinator_->OnResult(*std::move(result));

@@ -55,11 +55,11 @@ class Job {
     int exit_code = kDone;
   };
 
-  Failure Prepare();                               // checks options, opens the model, compares ranks
-  Failure Load();                                  // backend, weights
-  Failure Build();                                 // groups, engine
-  Failure Connect();                               // control channel
-  Failure RunRank(const Body& body);               // until the job ends
+  Failure Prepare();                  // checks options, opens the model, compares ranks
+  Failure Load();                     // backend, weights
+  Failure Build();                    // groups, engine
+  Failure Connect();                  // control channel
+  Failure RunRank(const Body& body);  // until the job ends
   Failure RunCoordinator(const Body& body);
   Failure RunWorker();
   void OnFrame(int rank, const Frame& frame);

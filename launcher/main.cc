@@ -15,7 +15,8 @@
 namespace ternion {
 namespace {
 
-// Before MPI starts only the launcher's environment says which rank this is. Open MPI and PMIx (srun) set one of these.
+// Before MPI starts only the launcher's environment says which rank this is. Open MPI and PMIx (srun) set one
+// of these.
 bool IsFirstRank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
     if (const char* rank = std::getenv(name)) return std::string(rank) == "0";
@@ -24,8 +25,8 @@ bool IsFirstRank() {
 }
 
 // Blocked before any thread is made, MPI's too, so that a signal goes to the thread that waits for it
-// (launcher/serve.cc) and not to whichever runs. A rank other than 0 ends when rank 0 says so, or when the connection to
-// it is lost.
+// (launcher/serve.cc) and not to whichever runs. A rank other than 0 ends when rank 0 says so, or when the
+// connection to it is lost.
 void MaskSignals(int how) {
   sigset_t signals;
   sigemptyset(&signals);

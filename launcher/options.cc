@@ -4,13 +4,13 @@
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <set>
 #include <sstream>
 #include <string_view>
-#include <toml++/toml.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -64,9 +64,12 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
   command.add_option("MODEL", options.model, "folder with config.json, *.safetensors and tokenizer.json");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
-  AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")->check(CLI::PositiveNumber);
-  AddOption(command, "--pp,--pipeline-parallel-size", options.pp, "pipeline stages")->check(CLI::PositiveNumber);
-  AddOption(command, "--device", options.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")
+      ->check(CLI::PositiveNumber);
+  AddOption(command, "--pp,--pipeline-parallel-size", options.pp, "pipeline stages")
+      ->check(CLI::PositiveNumber);
+  AddOption(command, "--device", options.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   AddOption(command, "--threads", options.threads, "CPU threads of a rank; 0: the cores it may use")
       ->check(CLI::NonNegativeNumber);
   AddOption(command, "--wire", options.wire, "row-parallel sums on the wire: exact, int8 or int4");
@@ -74,11 +77,13 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
   AddOption(command, "--scales", options.scales, "activation scales of row-parallel inputs: row")
       ->check(CLI::IsMember({"row"}));
   AddOption(command, "--kv-cache", options.kv_cache, "KV cache format: f32 or f16");
-  AddOption(command, "--served-model-name", options.served_model_name, "name for clients; default: the folder's");
+  AddOption(command, "--served-model-name", options.served_model_name,
+            "name for clients; default: the folder's");
   AddOption(command, "--max-model-len", options.max_model_len, "tokens of a sequence; 0: the model's")
       ->check(CLI::NonNegativeNumber);
   AddOption(command, "--kv-memory", options.kv_memory, "bytes of KV cache on a rank (8GiB), or auto");
-  AddOption(command, "--max-batch-tokens", options.max_batch_tokens, "tokens of a step")->check(CLI::PositiveNumber);
+  AddOption(command, "--max-batch-tokens", options.max_batch_tokens, "tokens of a step")
+      ->check(CLI::PositiveNumber);
   AddOption(command, "--max-sequences", options.max_sequences, "sequences that run at once")
       ->check(CLI::PositiveNumber);
   AddOption(command, "--max-queue", options.max_queue, "requests that may wait")->check(CLI::PositiveNumber);
@@ -86,14 +91,14 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
       ->check(CLI::Range(1.0, 3600.0));
   AddOption(command, "--log-level", options.log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
-  AddOption(command, "--log-format", options.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  AddOption(command, "--log-format", options.log_format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}));
 }
 
 std::string EnvironmentName(const std::string& long_option) {
   std::string name = "TERNION_" + long_option;
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
-    return c == '-' ? '_' : static_cast<char>(std::toupper(c));
-  });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
   return name;
 }
 
@@ -142,7 +147,8 @@ absl::StatusOr<int64_t> ParseBytes(const std::string& text) {
     }
   }
   if (factor == 0 || !absl::SimpleAtod(text.substr(0, digits), &value) || value * factor > 9e18) {
-    return absl::InvalidArgumentError(absl::StrCat(text, " is no number of bytes; write 8589934592, 8GB or 8GiB"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(text, " is no number of bytes; write 8589934592, 8GB or 8GiB"));
   }
   return static_cast<int64_t>(value * factor);
 }

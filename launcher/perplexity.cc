@@ -145,9 +145,11 @@ class Scoring {
     for (double one : means_) mean += one;
     const double perplexity = std::exp(mean / static_cast<double>(means_.size()));
     if (!options_.json) {
-      std::printf("perplexity %.6f over %zu windows, %lld tokens; wire bytes: reduce %lld, gather %lld, pipeline %lld\n",
-                  perplexity, means_.size(), static_cast<long long>(tokens_), static_cast<long long>(wire.reduce),
-                  static_cast<long long>(wire.gather), static_cast<long long>(wire.pipeline));
+      std::printf(
+          "perplexity %.6f over %zu windows, %lld tokens; wire bytes: reduce %lld, gather %lld, pipeline "
+          "%lld\n",
+          perplexity, means_.size(), static_cast<long long>(tokens_), static_cast<long long>(wire.reduce),
+          static_cast<long long>(wire.gather), static_cast<long long>(wire.pipeline));
       return;
     }
     nlohmann::ordered_json out;
@@ -192,9 +194,8 @@ void AddPerplexity(CLI::App& app, Command& chosen) {
   AddOption(*command, "--windows", options->most_windows, "only the first so many windows; 0: all")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "print one JSON object");
-  command->callback([options, &chosen] {
-    chosen.run = [options](MpiSession& mpi) { return Perplexity(mpi, *options); };
-  });
+  command->callback(
+      [options, &chosen] { chosen.run = [options](MpiSession& mpi) { return Perplexity(mpi, *options); }; });
 }
 
 }  // namespace ternion

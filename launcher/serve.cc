@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<std::string>> ReadApiKeys(const ServeOptions& options
   std::vector<std::string> keys = options.api_keys;
   if (options.api_key_file.empty()) return keys;
   std::ifstream file(options.api_key_file);
-  if (!file) return absl::NotFoundError(absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read"));
+  if (!file)
+    return absl::NotFoundError(absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read"));
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
     if (!line.empty()) keys.push_back(line);
@@ -95,7 +96,8 @@ class Service {
     coordinator_ = &coordinator;
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
     server_->Serve({coordinator_, tokenizer_.get(), chat_.get()});
-    spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host, server_->port());
+    spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host,
+                 server_->port());
     return absl::OkStatus();
   }
 
@@ -146,11 +148,13 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddJobOptions(*command, options->job);
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
-  AddOption(*command, "--api-key", options->api_keys, "key that clients must send; may be given several times");
+  AddOption(*command, "--api-key", options->api_keys,
+            "key that clients must send; may be given several times");
   AddOption(*command, "--api-key-file", options->api_key_file, "file with a key a line");
   AddOption(*command, "--max-body-bytes", options->server.max_body_bytes, "longest request body")
       ->check(CLI::PositiveNumber);
-  AddOption(*command, "--drain-timeout", options->drain_timeout, "seconds that running requests get to finish")
+  AddOption(*command, "--drain-timeout", options->drain_timeout,
+            "seconds that running requests get to finish")
       ->check(CLI::NonNegativeNumber);
   command->callback([options, &chosen] {
     chosen.takes_signals = true;

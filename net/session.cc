@@ -76,22 +76,20 @@ asio::awaitable<void> Session::Run(std::shared_ptr<Connection> connection,
 Session::Answering Session::Exchange() {
   Reading reading = co_await connection_->ReadHeader();
   if (reading == Reading::kClosed) co_return false;
-  Frame(reading);
-  if (reading != Reading::kDone)
-    co_return co_await Answer(ErrorResponse(ReadingError(reading, state_->options())));
+  Frame();
+  if (const auto fault = CheckMessage(reading)) co_return co_await AnswerAndClose(*fault);
   const std::variant<Route, HttpResponse> head = CheckHead();
   if (const auto* refusal = std::get_if<HttpResponse>(&head)) co_return co_await Answer(*refusal);
   if (expects_continue() && !co_await connection_->Write("HTTP/1.1 100 Continue\r\n\r\n")) co_return false;
   reading = co_await connection_->ReadBody();
   if (reading == Reading::kClosed) co_return false;
-  if (reading != Reading::kDone)
-    co_return co_await Answer(ErrorResponse(ReadingError(reading, state_->options())));
+  if (const auto fault = CheckMessage(reading)) co_return co_await AnswerAndClose(*fault);
   co_return co_await AnswerRoute(std::get<Route>(head));
 }
 
-void Session::Frame(Reading reading) {
+void Session::Frame() {
   const Connection::Request& request = connection_->request();
-  framing_.keep_alive = reading == Reading::kDone && request.keep_alive() && !state_->draining();
+  framing_.keep_alive = request.keep_alive() && !state_->draining();
   framing_.head_only = request.method() == http::verb::head;
   framing_.chunked = request.version() >= 11;
   framing_.request_id = RequestIdFrom(View(request["X-Request-Id"]));
@@ -102,16 +100,22 @@ bool Session::expects_continue() const {
          absl::EqualsIgnoreCase(ToAbsl(View(connection_->request()[http::field::expect])), "100-continue");
 }
 
-// All that can be said before the body is read.
-std::variant<Route, HttpResponse> Session::CheckHead() const {
+// Where the message itself is at fault, nobody knows what its next bytes mean: the connection ends.
+std::optional<HttpError> Session::CheckMessage(Reading reading) const {
+  if (reading != Reading::kDone) return ReadingError(reading, state_->options());
   const Connection::Request& request = connection_->request();
   if (request.version() >= 11 && request.count(http::field::host) != 1) {
-    return ErrorResponse(MakeHttpError(400, "the request must have one Host header"));
+    return MakeHttpError(400, "the request must have one Host header");
   }
   if (request.count(http::field::transfer_encoding) > 0 && !request.chunked()) {
-    return ErrorResponse(
-        MakeHttpError(501, "the transfer encoding is not known; use chunked or a Content-Length"));
+    return MakeHttpError(501, "the transfer encoding is not known; use chunked or a Content-Length");
   }
+  return std::nullopt;
+}
+
+// What else can be said before the body is read.
+std::variant<Route, HttpResponse> Session::CheckHead() const {
+  const Connection::Request& request = connection_->request();
   std::variant<Route, HttpResponse> found = FindRoute(View(request.method_string()), View(request.target()));
   const Route* route = std::get_if<Route>(&found);
   const bool open = route != nullptr && *route == Route::kHealth;
@@ -128,7 +132,13 @@ Session::Answering Session::Answer(HttpResponse response) {
   spdlog::debug("{} {}", response.status, framing_.request_id);
   const std::string bytes = Serialize(response, framing_);
   const bool written = co_await connection_->Write(bytes);
-  co_return written&& framing_.keep_alive;
+  if (!written) co_return false;
+  co_return framing_.keep_alive;
+}
+
+Session::Answering Session::AnswerAndClose(const HttpError& error) {
+  framing_.keep_alive = false;
+  co_return co_await Answer(ErrorResponse(error));
 }
 
 Session::Answering Session::AnswerRoute(Route route) {
@@ -211,7 +221,9 @@ Session::Answering Session::Collect(const OpenAiResponse& response, Generation& 
     }
     if (deltas->empty()) co_await connection_->WaitForWake(state_->options().keep_alive);
   }
-  co_return co_await Answer({200, response.Whole(texts, reasons, generation.usage()), {}});
+  // Named: g++ 12 destroys a braced temporary in a co_await's argument twice.
+  HttpResponse whole{200, response.Whole(texts, reasons, generation.usage()), {}};
+  co_return co_await Answer(std::move(whole));
 }
 
 Session::Answering Session::Stream(OpenAiResponse& response, Generation& generation) {

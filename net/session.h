@@ -3,6 +3,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -36,6 +37,7 @@ class Session {
   // One request and its answer.
   Answering Exchange();
   Answering Answer(HttpResponse response);
+  Answering AnswerAndClose(const HttpError& error);
   Answering AnswerRoute(Route route);
   Answering Generate(Endpoint endpoint);
   Answering Collect(const OpenAiResponse& response, Generation& generation);
@@ -52,7 +54,8 @@ class Session {
   // Parses, checks and submits the request whose body was read.
   absl::StatusOr<Started> Begin(Endpoint endpoint);
 
-  void Frame(Connection::Reading reading);
+  void Frame();
+  std::optional<HttpError> CheckMessage(Connection::Reading reading) const;
   std::variant<Route, HttpResponse> CheckHead() const;
   bool expects_continue() const;
   HttpResponse Models() const;

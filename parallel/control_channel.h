@@ -14,12 +14,14 @@ namespace ternion {
 
 // The control plane: TCP between rank 0 and every other rank. Frames are fixed-layout and length-capped:
 //   uint32 length of the payload (little-endian, at most kMostFrameBytes), uint32 kind, payload.
-// A frame longer than the cap, an unknown rank, a second connection of a rank, or a wrong proof ends the connection.
+// Kind 0 is the heartbeat, without payload; callers send and receive any other.
+// A frame longer than the cap, an unknown rank, a second connection of a rank, or a wrong proof ends the
+// connection.
 //
-// Handshake: rank 0 makes a 32-byte secret, which travels to the ranks over MPI. The server sends a 32-byte nonce; the
-// client answers with its rank, a nonce of its own and HMAC-SHA256(secret, "ternion client" | server nonce | client
-// nonce | rank); the server proves itself with HMAC-SHA256(secret, "ternion server" | client nonce | server nonce).
-// Proofs are compared in constant time.
+// Handshake: rank 0 makes a 32-byte secret, which travels to the ranks over MPI. The server sends a 32-byte
+// nonce; the client answers with its rank, a nonce of its own and HMAC-SHA256(secret, "ternion client" |
+// server nonce | client nonce | rank); the server proves itself with HMAC-SHA256(secret, "ternion server" |
+// client nonce | server nonce). Proofs are compared in constant time.
 struct Frame {
   uint32_t kind = 0;
   std::string payload;
@@ -34,7 +36,8 @@ class ControlServer {
  public:
   struct Callbacks {
     std::function<void(int rank, Frame frame)> on_frame;
-    // The connection to a rank ended or it has been silent too long; once per rank, not after Stop.
+    // The connection to a rank ended (kUnavailable), it has been silent too long (kDeadlineExceeded), it does
+    // not read (kResourceExhausted) or it sent nonsense (kInvalidArgument); once per rank, not after Stop.
     std::function<void(int rank, absl::Status why)> on_lost;
   };
 
@@ -44,19 +47,23 @@ class ControlServer {
                                                                std::chrono::milliseconds silence_limit);
   virtual ~ControlServer() = default;
   virtual uint16_t port() const = 0;
-  // Waits until ranks 1 .. world-1 are connected and proven; kDeadlineExceeded names those that are missing.
+  // Waits until ranks 1 .. world-1 are connected and proven; kDeadlineExceeded names those that are missing,
+  // kUnavailable one that was lost.
   virtual absl::Status WaitForAll(std::chrono::milliseconds limit) = 0;
-  // Queues a frame to one rank or to all others; never blocks. Frames to one rank arrive in order.
+  // Queues a frame to one rank or to all others; never blocks. Frames to one rank arrive in order; those for
+  // a rank that has not connected yet wait for it.
   virtual void SendTo(int rank, Frame frame) = 0;
   virtual void SendToAll(Frame frame) = 0;
-  // Sends what is queued, then closes. No callback comes afterwards.
+  // Sends what is queued, then closes; a rank that does not close its side in turn is waited for 2 seconds.
+  // No callback comes afterwards.
   virtual void Stop() = 0;
 };
 
 // Another rank's side. Heartbeats go to the server every second from a thread of its own.
 class ControlClient {
  public:
-  // Tries until `limit` has passed. kUnauthenticated when the server cannot prove that it knows the secret.
+  // Tries until `limit` has passed. kUnauthenticated when the server cannot prove that it knows the secret,
+  // or refuses this rank.
   static absl::StatusOr<std::unique_ptr<ControlClient>> Connect(const std::string& host, uint16_t port,
                                                                 std::string secret, int rank,
                                                                 std::chrono::milliseconds limit);
@@ -65,6 +72,7 @@ class ControlClient {
   virtual absl::StatusOr<Frame> Next() = 0;
   // Queues a frame to rank 0; never blocks.
   virtual void Send(Frame frame) = 0;
+  // As the server's.
   virtual void Stop() = 0;
 };
 

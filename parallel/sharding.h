@@ -35,11 +35,11 @@ Range SplitEvenly(int64_t n, int64_t unit, int parts, int part);
 // What rank `tp_rank` of `tp` owns of every layer.
 struct LayerShard {
   HeadShard heads;
-  Range attention;          // input channels of o_proj: query_heads * head_dim of them
+  Range attention;            // input channels of o_proj: query_heads * head_dim of them
   int attention_segment = 0;  // channels per sum-of-squares segment: gcd(32, head_dim)
-  Range ffn;                // rows of gate and up, input channels of down_proj
-  int ffn_segment = 0;      // gcd(32, ffn)
-  Range vocab;              // rows of the embedding and the head, in whole segments of 256 ids
+  Range ffn;                  // rows of gate and up, input channels of down_proj
+  int ffn_segment = 0;        // gcd(32, ffn)
+  Range vocab;                // rows of the embedding and the head, in whole segments of 256 ids
 };
 
 // Refuses a tp that does not divide the heads, or has more ranks than FFN segments, or a pp over the layers, naming

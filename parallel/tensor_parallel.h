@@ -36,16 +36,16 @@ struct WireBytes {
 
 // The exchanges of one tensor-parallel group, over steps of T tokens (rows).
 //
-// With few tokens (one-shot) every rank holds and sums all rows. With more (sequence-parallel) row t belongs to rank
-// floor(t * tp / T), and an owner of no rows still takes part. "Owned rows" below are all T rows in the first case
-// and this rank's share in the second. Both give the same bits. T is the same on every rank.
+// With few tokens (one-shot) every rank holds and sums all rows. With more (sequence-parallel) row t belongs
+// to rank floor(t * tp / T), and an owner of no rows still takes part. "Owned rows" below are all T rows in
+// the first case and this rank's share in the second. Both give the same bits. T is the same on every rank.
 class TensorParallel {
  public:
   // Steps of at most this many tokens are one-shot.
   static constexpr int64_t kOneShotTokens = 16;
 
-  // `most_tokens` and `most_channels` are the usual bounds of T and of the widest row: buffers of that size are
-  // allocated once, and grow only for an exchange beyond it.
+  // `most_tokens` and `most_channels` are the usual bounds of T and of the widest row: buffers of that size
+  // are allocated once, and grow only for an exchange beyond it.
   static absl::StatusOr<std::unique_ptr<TensorParallel>> Create(Backend* backend, Communicator* group,
                                                                 WireBytes* counters, int64_t most_tokens,
                                                                 int64_t most_channels,
@@ -60,22 +60,24 @@ class TensorParallel {
 
   // Sum over ranks of int32 partial sums.                        partial [T, n] -> sum [owned, n]
   absl::Status ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum);
-  // Sum over ranks of float rows, each rank's (its own too) rounded to int8 or int4 once, decoded and added in rank
-  // order; `extra` is one float a row that travels with it unrounded and is summed in rank order (null: none).
-  //                                        partial [T, n], extra [1, T] -> sum [owned, n], extra_sum [1, owned]
+  // Sum over ranks of float rows, each rank's (its own too) rounded to int8 or int4 once, decoded and added
+  // in rank order; `extra` is one float a row that travels with it unrounded and is summed in rank order
+  // (null: none).
+  //                              partial [T, n], extra [1, T] -> sum [owned, n], extra_sum [1, owned]
   absl::Status ReduceLossy(WireFormat format, TensorView<const float> partial, const float* extra,
                            TensorView<float> sum, float* extra_sum);
 
-  // Owned rows of codes and scales -> all T rows on every rank. `int4`: two codes share a byte on the wire. A no-op
-  // copy when one-shot.                                          mine [owned, n] -> all [T, n]
+  // Owned rows of codes and scales -> all T rows on every rank. `int4`: two codes share a byte on the wire. A
+  // no-op copy when one-shot.                                          mine [owned, n] -> all [T, n]
   absl::Status GatherCodes(bool int4, BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all);
 
   // Every rank's columns of all T rows, side by side in rank order.   mine [T, c_r] -> all [T, sum c_r];
   // columns[r] = c_r.
-  absl::Status GatherColumns(TensorView<const float> mine, absl::Span<const int64_t> columns, TensorView<float> all);
+  absl::Status GatherColumns(TensorView<const float> mine, absl::Span<const int64_t> columns,
+                             TensorView<float> all);
   // Elementwise maximum over ranks.                              values [1, T], in place
   absl::Status MaxOverRanks(TensorView<float> values);
-  // The k-th largest magnitude of each whole row, whose columns are spread over the ranks; the same on every rank.
+  // The k-th largest magnitude of each whole row, whose columns are spread over the ranks.
   //                                                              mine [T, c_r] -> threshold [1, T]
   absl::Status KthMagnitude(TensorView<const float> mine, absl::Span<const int64_t> columns, int64_t k,
                             TensorView<float> threshold);
@@ -91,8 +93,8 @@ class TensorParallel {
  private:
   TensorParallel() = default;
 
-  // Brings every rank's block of the rows this rank owns to recv_, in rank order, each `row_bytes` a row. `send` holds
-  // a block for every owner, or the one block of all rows when one-shot.
+  // Brings every rank's block of the rows this rank owns to recv_, in rank order, each `row_bytes` a row.
+  // `send` holds a block for every owner, or the one block of all rows when one-shot.
   absl::Status ExchangeRowBlocks(absl::Span<const std::byte> send, int64_t tokens, int64_t row_bytes);
   // Grows `buffer` to `bytes` where it is smaller; its contents are lost then.
   absl::Status Reserve(Buffer& buffer, int64_t bytes);
@@ -105,14 +107,15 @@ class TensorParallel {
   Buffer recv_;
 };
 
-// The boundary between pipeline stages: the residual x of owned rows. In the next stage a tp rank receives the rows
-// floor(t * tp / T) = its own; when the step is one-shot the stage then shares them, still encoded, so that every
-// rank decodes the same bytes; both count as pipeline bytes.
+// The boundary between pipeline stages: the residual x of owned rows. In the next stage a tp rank receives
+// the rows floor(t * tp / T) = its own; when the step is one-shot the stage then shares them, still encoded,
+// so that every rank decodes the same bytes; both count as pipeline bytes.
 class PipelineLink {
  public:
   // `world_peers`: a communicator over this tp rank's column of the grid, one rank a stage.
   static absl::StatusOr<std::unique_ptr<PipelineLink>> Create(Backend* backend, Communicator* column,
-                                                              Communicator* group, TensorParallel* tensor_parallel,
+                                                              Communicator* group,
+                                                              TensorParallel* tensor_parallel,
                                                               WireBytes* counters, WireFormat format,
                                                               int64_t most_tokens, int64_t hidden);
   // x [owned, h] of this stage (all T rows when one-shot) to the next stage.

@@ -95,7 +95,8 @@ void Relu2Token(GatedUnit& unit, const Chunk& chunk, int64_t token, const int32_
   const int64_t listed = ListOpen(gate_sums, unit.gate_scale.data() + chunk.begin, row_scale, chunk.n, list,
                                   open.factors.data());
   unit.kernels.dot_listed_rows({PackedRow(unit.up, chunk.begin), list, listed, unit.groups(),
-                                unit.codes.row(token), unit.codes.sums()[token], open.up_sums.data()});
+                                ScatterStep(unit.groups()), unit.codes.row(token), unit.codes.sums()[token],
+                                open.up_sums.data()});
   float* y = unit.y.row(token) + chunk.begin;
   std::fill_n(y, chunk.n, 0.0f);
   for (int64_t i = 0; i < listed; ++i) {

@@ -37,18 +37,20 @@ void PackRow(const uint8_t* codes, int64_t groups, uint8_t* row) {
   }
 }
 
-// Lines [begin, end) of a strip.                               codes [256, stride], lines [any, 64]
-void PackLines(const uint8_t* codes, int64_t stride, int64_t begin, int64_t end, uint8_t* lines) {
+// The lines of inputs [begin, end) of a strip.                 codes [256, inputs], strip [inputs, 64]
+void PackLines(const uint8_t* codes, int64_t inputs, int64_t begin, int64_t end, uint8_t* strip) {
   uint8_t tile[kLineBytes][kTileInputs];
   for (int64_t j = 0; j < kLineBytes; ++j) {
-    const uint8_t* in = codes + j * stride + begin;
+    const uint8_t* in = codes + j * inputs + begin;
     for (int64_t k = 0; k < end - begin; ++k) {
-      tile[j][k] = static_cast<uint8_t>(in[k] | in[k + 64 * stride] << 2 | in[k + 128 * stride] << 4 |
-                                        in[k + 192 * stride] << 6);
+      tile[j][k] = static_cast<uint8_t>(in[k] | in[k + 64 * inputs] << 2 | in[k + 128 * inputs] << 4 |
+                                        in[k + 192 * inputs] << 6);
     }
   }
+  const int64_t step = ScatterStep(inputs);
   for (int64_t k = begin; k < end; ++k) {
-    for (int64_t j = 0; j < kLineBytes; ++j) lines[k * kLineBytes + j] = tile[j][k - begin];
+    uint8_t* line = strip + k * step % inputs * kLineBytes;
+    for (int64_t j = 0; j < kLineBytes; ++j) line[j] = tile[j][k - begin];
   }
 }
 
@@ -73,8 +75,8 @@ absl::StatusOr<PackedTernary> CpuBackend::PackTernary(TernaryLayout layout, int6
   PackedTernary packed{layout, outputs, inputs, {}};
   TERNION_ASSIGN_OR_RETURN(packed.data, Allocate(static_cast<size_t>(PackedBytes(layout, outputs, inputs))));
   const bool by_output = layout == TernaryLayout::kByOutput;
-  const int64_t groups = RowGroups(inputs), lines = StripLines(inputs);
-  const int64_t stride = by_output ? groups * kLineCodes : lines;
+  const int64_t groups = RowGroups(inputs);
+  const int64_t stride = by_output ? groups * kLineCodes : inputs;
   Scratch<uint8_t> codes(kLineCodes * stride);  // [256, stride]
   uint8_t* to = static_cast<uint8_t*>(packed.data.data());
   for (int64_t begin = 0; begin < outputs; begin += kLineCodes) {
@@ -85,10 +87,10 @@ absl::StatusOr<PackedTernary> CpuBackend::PackTernary(TernaryLayout layout, int6
         PackRow(codes.data() + r * stride, groups, to + (begin + r) * groups * kLineBytes);
       });
     } else {
-      uint8_t* strip = to + begin / kLineCodes * lines * kLineBytes;
-      pool_.ForEach(CeilDivide(lines, kTileInputs), [&](int64_t task) {
+      uint8_t* strip = to + begin / kLineCodes * inputs * kLineBytes;
+      pool_.ForEach(CeilDivide(inputs, kTileInputs), [&](int64_t task) {
         const int64_t k = task * kTileInputs;
-        PackLines(codes.data(), stride, k, std::min(k + kTileInputs, lines), strip);
+        PackLines(codes.data(), inputs, k, std::min(k + kTileInputs, inputs), strip);
       });
     }
   }

@@ -10,7 +10,7 @@ namespace {
 
 // Below this many codes a loop over tokens is over before a second thread has joined.
 constexpr int64_t kSerialCodes = 32768;
-constexpr int64_t kTasksPerThread = 8;
+constexpr int64_t kTasksPerThread = 3;
 constexpr int64_t kTaskBytes = 64 << 10;
 
 }  // namespace

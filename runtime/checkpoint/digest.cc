@@ -20,12 +20,10 @@ void AppendSamples(const FileTensor& tensor, std::string& text) {
   const size_t bytes = tensor.data.size();
   const size_t piece = std::min(kSampleBytes, bytes);
   for (size_t i = 0; i < kSamples; ++i) {
-    const auto sample = tensor.data.subspan((bytes - piece) / (kSamples - 1) * i, piece);
+    const auto sample = tensor.data.subspan((bytes - piece) * i / (kSamples - 1), piece);
     text.append(reinterpret_cast<const char*>(sample.data()), sample.size());
-    tensor.file->Release(sample);
   }
-  const auto end = tensor.data.subspan(bytes - piece);
-  text.append(reinterpret_cast<const char*>(end.data()), end.size());
+  tensor.file->Release(tensor.data);
 }
 
 }  // namespace

@@ -100,7 +100,9 @@ class HuggingFaceCheckpoint final : public WeightSource {
   absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
                                     LoadProgress progress) override {
     HuggingFaceTensors tensors(index_, config_);
-    return LoadStage(tensors, config_, grid, backend, progress);
+    auto weights = LoadStage(tensors, config_, grid, backend, progress);
+    index_.ReleasePages();
+    return weights;
   }
   std::string Digest() const override { return CheckpointDigest(config_, index_); }
 

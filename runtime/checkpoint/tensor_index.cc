@@ -48,6 +48,10 @@ absl::StatusOr<const FileTensor*> TensorIndex::Get(std::string_view name) const 
   return absl::NotFoundError(absl::StrCat(place, ": has no tensor ", ToAbsl(name)));
 }
 
+void TensorIndex::ReleasePages() const {
+  for (const auto& [name, file] : files_) file->ReleasePages();
+}
+
 absl::Status TensorIndex::AddFile(const std::filesystem::path& path) {
   TERNION_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(path));
   for (const FileTensor& tensor : file->tensors()) tensors_.emplace(tensor.name, &tensor);

@@ -25,6 +25,9 @@ class TensorIndex {
   const FileTensor* Find(std::string_view name) const;
   // As Find; kNotFound names the folder and the tensor.
   absl::StatusOr<const FileTensor*> Get(std::string_view name) const;
+  // Takes the files' pages out of this process's memory, such as those that the kernel mapped around what was
+  // read.
+  void ReleasePages() const;
   const std::map<std::string, const FileTensor*, std::less<>>& tensors() const { return tensors_; }
 
  private:

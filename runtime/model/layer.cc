@@ -12,7 +12,8 @@ RowParallelLinear::Shape OutputShape(const ModelConfig& config, const LayerShard
   shape.width = int64_t{config.shape.heads} * config.shape.head_dim;
   shape.segment = shard.attention_segment;
   shape.keep = config.attention_topk;
-  for (int r = 0; r < ranks; ++r) shape.channels.push_back(ShardLayer(config.shape, ranks, r).attention.size());
+  for (int r = 0; r < ranks; ++r)
+    shape.channels.push_back(ShardLayer(config.shape, ranks, r).attention.size());
   return shape;
 }
 
@@ -49,11 +50,12 @@ Layer::Layer(const ModelConfig& config, const LayerShard& shard, int ranks, Wire
       o_(config, OutputShape(config, shard, ranks), wire, weights.o, weights.attn_sub_norm),
       down_(config, DownShape(config, shard, ranks), wire, weights.down, weights.ffn_sub_norm) {}
 
-absl::Status Layer::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, const KvLayer& cache,
-                            TensorView<const float> cos_sin, absl::Span<const KvSlice> slices, int64_t tokens,
-                            TensorView<float> x) const {
-  Step step{backend, ranks, workspace, cache, cos_sin, slices, tokens, x,
-            workspace.delta.As<float>(x.rows(), x.cols())};
+absl::Status Layer::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
+                            const KvLayer& cache, TensorView<const float> cos_sin,
+                            absl::Span<const KvSlice> slices, int64_t tokens, TensorView<float> x) const {
+  Step step{backend, ranks,   workspace,
+            cache,   cos_sin, slices,
+            tokens,  x,       workspace.delta.As<float>(x.rows(), x.cols())};
   TERNION_RETURN_IF_ERROR(AttentionBlock(step));
   return FeedForwardBlock(step);
 }
@@ -62,8 +64,9 @@ absl::Status Layer::AttentionBlock(Step& step) const {
   Backend& backend = step.backend;
   const HeadShard& heads = shard_->heads;
   const int64_t outputs = weights_->qkv.packed.outputs;
-  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input, attention_input_.Forward(backend, step.ranks, step.workspace,
-                                                                               step.tokens, step.x));
+  TERNION_ASSIGN_OR_RETURN(
+      const QuantizedRows input,
+      attention_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
   const auto sums = step.workspace.sums.As<int32_t>(step.tokens, outputs);
   const auto qkv = step.workspace.wide.As<float>(step.tokens, outputs);
   backend.TernaryMatmul(weights_->qkv.packed, input.codes, sums);
@@ -82,8 +85,8 @@ absl::Status Layer::AttentionBlock(Step& step) const {
 absl::Status Layer::FeedForwardBlock(Step& step) const {
   Backend& backend = step.backend;
   const int64_t ffn = shard_->ffn.size();
-  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input, ffn_input_.Forward(backend, step.ranks, step.workspace,
-                                                                         step.tokens, step.x));
+  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input,
+                           ffn_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
   const auto gated = step.workspace.wide.As<float>(step.tokens, ffn);
   const auto gate_scale = weights_->gate.scale.As<float>(1, ffn);
   const auto up_scale = weights_->up.scale.As<float>(1, ffn);

@@ -28,7 +28,8 @@ absl::StatusOr<QuantizedRows> ColumnParallelInput::Forward(Backend& backend, Ten
   backend.SumSquares(x, segment, sums);
   backend.RmsNorm(x, sums, h, config_->rms_norm_eps, norm_->As<float>(1, h), normed);
 
-  const QuantizedRows mine{workspace.own_codes.As<int8_t>(owned, h), workspace.own_scales.As<float>(1, owned)};
+  const QuantizedRows mine{workspace.own_codes.As<int8_t>(owned, h),
+                           workspace.own_scales.As<float>(1, owned)};
   const bool int4 = config_->input == InputQuantization::kInt4;
   if (int4) {
     backend.QuantizeInt4(normed, mine);
@@ -48,7 +49,7 @@ struct RowParallelLinear::Step {
   Backend& backend;
   TensorParallel& ranks;
   Workspace& workspace;
-  TensorView<float> x;    // [T, own]
+  TensorView<float> x;     // [T, own]
   TensorView<float> sums;  // segment sums of squares, own [T, own / segment]
 };
 
@@ -79,7 +80,8 @@ absl::Status RowParallelLinear::ForwardExact(Step& step, TensorView<float> y) co
   const auto absmax = workspace.row_absmax.As<float>(1, tokens);
   backend.RowAbsMax(x, absmax);
   TERNION_RETURN_IF_ERROR(ranks.MaxOverRanks(absmax));
-  const QuantizedRows input{workspace.codes.As<int8_t>(tokens, x.cols()), workspace.scales.As<float>(1, tokens)};
+  const QuantizedRows input{workspace.codes.As<int8_t>(tokens, x.cols()),
+                            workspace.scales.As<float>(1, tokens)};
   backend.QuantizeInt8(x, absmax, kInt8Floor, input);
 
   const auto partial = workspace.sums.As<int32_t>(tokens, h);
@@ -91,9 +93,9 @@ absl::Status RowParallelLinear::ForwardExact(Step& step, TensorView<float> y) co
   return absl::OkStatus();
 }
 
-// Codes do not change when a row is multiplied by a positive number, so the row is quantized before it is divided by
-// its rms, which is only known when all ranks' squares are summed: they travel with the rows. Every rank takes the
-// absmax of its own channels, finer than one for the whole row.
+// Codes do not change when a row is multiplied by a positive number, so the row is quantized before it is
+// divided by its rms, which is only known when all ranks' squares are summed: they travel with the rows.
+// Every rank takes the absmax of its own channels, finer than one for the whole row.
 absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> y) const {
   auto& [backend, ranks, workspace, x, sums] = step;
   const int64_t tokens = x.rows();
@@ -108,7 +110,8 @@ absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> y) co
   if (normalizes) backend.RowSums(sums, squares);
   const auto absmax = workspace.row_absmax.As<float>(1, tokens);
   backend.RowAbsMax(x, absmax);
-  const QuantizedRows input{workspace.codes.As<int8_t>(tokens, x.cols()), workspace.scales.As<float>(1, tokens)};
+  const QuantizedRows input{workspace.codes.As<int8_t>(tokens, x.cols()),
+                            workspace.scales.As<float>(1, tokens)};
   backend.QuantizeInt8(x, absmax, kUnnormalizedFloor, input);
 
   const auto exact = workspace.sums.As<int32_t>(tokens, h);

@@ -41,7 +41,8 @@ int32_t Sampler::Sample(absl::Span<const float> logits, const SamplingParams& pa
   const double top = logits[ArgMax(logits)];
   weight_.resize(kept_.size());
   for (size_t i = 0; i < kept_.size(); ++i) {
-    weight_[i] = std::exp((static_cast<double>(logits[kept_[i]]) - top) / static_cast<double>(params.temperature));
+    weight_[i] =
+        std::exp((static_cast<double>(logits[kept_[i]]) - top) / static_cast<double>(params.temperature));
   }
   if (params.top_p < 1.0f) KeepTopP(logits, params.top_p);
   return Draw(PhiloxUniform(params.seed, static_cast<uint64_t>(position)));

@@ -10,8 +10,9 @@
 namespace ternion {
 namespace {
 
-// Cosines and sines of position * theta^(-i / half): the angle in float32 as the reference has it, its functions in
-// double.                                              [positions, head_dim]: half cosines, half sines
+// Cosines and sines of position * theta^(-i / half): the angle in float32 as the reference has it, its
+// functions in double.                                              [positions, head_dim]: half cosines, half
+// sines
 std::vector<float> RotaryTable(int64_t positions, int head_dim, float theta) {
   const int half = head_dim / 2;
   std::vector<float> table(positions * head_dim);
@@ -31,8 +32,8 @@ std::vector<float> RotaryTable(int64_t positions, int head_dim, float theta) {
 
 absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, const ProcessGrid& grid,
                                                      WireFormat wire, const StageWeights& weights,
-                                                     Backend& backend, TensorParallel& ranks, PipelineLink* link,
-                                                     Limits limits) {
+                                                     Backend& backend, TensorParallel& ranks,
+                                                     PipelineLink* link, Limits limits) {
   auto stage = std::unique_ptr<Stage>(new Stage);
   stage->config_ = &config;
   stage->grid_ = grid;
@@ -45,7 +46,8 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   }
   TERNION_ASSIGN_OR_RETURN(stage->workspace_,
                            Workspace::Create(backend, config, weights.shard, limits.max_batch_tokens));
-  const std::vector<float> table = RotaryTable(limits.max_positions, config.shape.head_dim, config.rope_theta);
+  const std::vector<float> table =
+      RotaryTable(limits.max_positions, config.shape.head_dim, config.rope_theta);
   TERNION_ASSIGN_OR_RETURN(stage->cos_sin_, backend.Allocate(table.size() * sizeof(float)));
   backend.CopyFromHost(stage->cos_sin_.data(), table.data(), table.size() * sizeof(float));
   if (!grid.last_stage()) return stage;
@@ -55,7 +57,8 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
     stage->vocab_columns_.push_back(ShardLayer(config.shape, grid.tp, r).vocab.size());
   }
   const int64_t shard = weights.shard.vocab.size();
-  TERNION_ASSIGN_OR_RETURN(stage->all_residual_, backend.Allocate(limits.max_batch_tokens * h * sizeof(float)));
+  TERNION_ASSIGN_OR_RETURN(stage->all_residual_,
+                           backend.Allocate(limits.max_batch_tokens * h * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->selected_, backend.Allocate(kHeadRows * h * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->logits_, backend.Allocate(kHeadRows * shard * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
@@ -79,8 +82,8 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   const int64_t positions = static_cast<int64_t>(cos_sin_.bytes() / sizeof(float)) / config_->shape.head_dim;
   const auto cos_sin = cos_sin_.As<const float>(positions, config_->shape.head_dim);
   for (size_t i = 0; i < layers_.size(); ++i) {
-    TERNION_RETURN_IF_ERROR(layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i), cos_sin, slices,
-                                               tokens, x));
+    TERNION_RETURN_IF_ERROR(
+        layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i), cos_sin, slices, tokens, x));
     if (observer_) observer_(weights_->layer_range.begin + static_cast<int64_t>(i) + 1, x);
   }
   return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);

@@ -21,25 +21,25 @@ struct TernaryLinear {
 
 // One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
 struct LayerWeights {
-  Buffer input_norm;      // [1, h]
-  TernaryLinear qkv;      // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: the rank's heads, q then k then v
-  Buffer attn_sub_norm;   // [1, attention.size()], the rank's channels
-  TernaryLinear o;        // kByInput [h, attention.size()]
-  Buffer post_norm;       // [1, h]
-  TernaryLinear gate;     // kByOutput [ffn.size(), h]
-  TernaryLinear up;       // kByOutput [ffn.size(), h]
-  Buffer ffn_sub_norm;    // [1, ffn.size()]
-  TernaryLinear down;     // kByInput [h, ffn.size()]
+  Buffer input_norm;     // [1, h]
+  TernaryLinear qkv;     // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
+  Buffer attn_sub_norm;  // [1, attention.size()], the rank's channels
+  TernaryLinear o;       // kByInput [h, attention.size()]
+  Buffer post_norm;      // [1, h]
+  TernaryLinear gate;    // kByOutput [ffn.size(), h]
+  TernaryLinear up;      // kByOutput [ffn.size(), h]
+  Buffer ffn_sub_norm;   // [1, ffn.size()]
+  TernaryLinear down;    // kByInput [h, ffn.size()]
 };
 
 // What one rank holds of a model.
 struct StageWeights {
   LayerShard shard;
-  Range layer_range;                 // the stage's layers
+  Range layer_range;  // the stage's layers
   std::vector<LayerWeights> layers;
-  Buffer embedding;                  // bfloat16 [vocab shard, h]; on the first stage, and on the last when tied
-  Buffer final_norm;                 // float32 [1, h]; last stage
-  Buffer head;                       // bfloat16 [vocab shard, h]; last stage, empty when tied
+  Buffer embedding;   // bfloat16 [vocab shard, h]; on the first stage, and on the last when tied
+  Buffer final_norm;  // float32 [1, h]; last stage
+  Buffer head;        // bfloat16 [vocab shard, h]; last stage, empty when tied
 };
 
 // Called with the share that is done, 0 to 1.
@@ -52,7 +52,8 @@ class WeightSource {
   virtual const ModelConfig& config() const = 0;
   // Reads only what this rank needs. Errors: kNotFound (a file or tensor), kDataLoss (malformed), kInvalidArgument
   // (shape, dtype, a matrix of zeros), kResourceExhausted; each names the file and the tensor.
-  virtual absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend, LoadProgress progress) = 0;
+  virtual absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
+                                            LoadProgress progress) = 0;
   // Sixteen hex digits that two ranks share exactly when they read the same model: config, tensor names, shapes,
   // offsets and a sample of every tensor's bytes.
   virtual std::string Digest() const = 0;

@@ -46,8 +46,8 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
 
 }  // namespace
 
-absl::StatusOr<Workspace> Workspace::Create(Backend& backend, const ModelConfig& config, const LayerShard& shard,
-                                            int64_t tokens) {
+absl::StatusOr<Workspace> Workspace::Create(Backend& backend, const ModelConfig& config,
+                                            const LayerShard& shard, int64_t tokens) {
   Workspace workspace;
   for (const Need& need : Needs(config, shard, tokens)) {
     TERNION_ASSIGN_OR_RETURN(workspace.*need.buffer, backend.Allocate(need.bytes));

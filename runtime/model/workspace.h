@@ -30,8 +30,8 @@ struct Workspace {
   Buffer row_absmax;     // float32 [1, T]
   Buffer row_sum;        // float32 [1, owned]
 
-  static absl::StatusOr<Workspace> Create(Backend& backend, const ModelConfig& config, const LayerShard& shard,
-                                          int64_t tokens);
+  static absl::StatusOr<Workspace> Create(Backend& backend, const ModelConfig& config,
+                                          const LayerShard& shard, int64_t tokens);
   // What Create allocates.
   static int64_t Bytes(const ModelConfig& config, const LayerShard& shard, int64_t tokens);
 };

@@ -56,9 +56,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
                            KvCache::Create(backend, options.kv_format, engine->weights_.layer_range.size(),
                                            options.kv_blocks, engine->weights_.shard.heads));
   TERNION_ASSIGN_OR_RETURN(
-      engine->stage_, Stage::Create(engine->config_, grid, options.wire, engine->weights_, backend,
-                                    *engine->tensor_parallel_, engine->link_.get(),
-                                    {options.max_batch_tokens, options.max_model_len}));
+      engine->stage_,
+      Stage::Create(engine->config_, grid, options.wire, engine->weights_, backend, *engine->tensor_parallel_,
+                    engine->link_.get(), {options.max_batch_tokens, options.max_model_len}));
   return engine;
 }
 

@@ -53,7 +53,8 @@ class Engine {
 
   Engine();
   absl::StatusOr<StepResult> Answer(const StepPlan& plan);
-  void TakeRow(const StepSequence& sequence, int64_t token, absl::Span<const float> logits, SequenceResult& result);
+  void TakeRow(const StepSequence& sequence, int64_t token, absl::Span<const float> logits,
+               SequenceResult& result);
 
   ModelConfig config_;
   ProcessGrid grid_;

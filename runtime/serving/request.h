@@ -26,7 +26,7 @@ struct GenerateRequest {
   int64_t max_tokens = 128;     // at least 1; generation also ends when the context is full
   SamplingParams sampling;
   bool ignore_eos = false;
-  bool hash_logits = false;     // fill TokenEvent::logits_hash
+  bool hash_logits = false;       // fill TokenEvent::logits_hash
   std::vector<int32_t> stop_ids;  // ends like an end-of-sequence id
   // Not empty: nothing is generated; the prompt is scored. target[i] follows prompt[i]; one event comes, with
   // negative_log_likelihood and finish kLength.
@@ -38,11 +38,11 @@ std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "a
 
 // One generated token, or the end of a request that failed.
 struct TokenEvent {
-  absl::Status status;                  // not ok: the request failed, and no other event follows
-  int32_t token = -1;                   // an end-of-sequence id comes too, with finish kStop
-  std::optional<FinishReason> finish;   // set on the last event
-  uint64_t logits_hash = 0;             // XXH64 of all logits rows of the request so far
-  double negative_log_likelihood = 0;   // of score_targets, natural logarithm, summed in order
+  absl::Status status;                 // not ok: the request failed, and no other event follows
+  int32_t token = -1;                  // an end-of-sequence id comes too, with finish kStop
+  std::optional<FinishReason> finish;  // set on the last event
+  uint64_t logits_hash = 0;            // XXH64 of all logits rows of the request so far
+  double negative_log_likelihood = 0;  // of score_targets, natural logarithm, summed in order
 };
 // Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;

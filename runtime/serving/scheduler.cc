@@ -50,8 +50,8 @@ absl::Status Scheduler::Validate(const GenerateRequest& request) const {
   }
   const int64_t need = BlocksFor(PositionsOf(request));
   if (need > blocks_.blocks()) {
-    return absl::InvalidArgumentError(absl::StrCat("the request needs ", need, " KV blocks of ", kKvBlockTokens,
-                                                   " tokens and there are ", blocks_.blocks(),
+    return absl::InvalidArgumentError(absl::StrCat("the request needs ", need, " KV blocks of ",
+                                                   kKvBlockTokens, " tokens and there are ", blocks_.blocks(),
                                                    "; lower max_tokens or raise --kv-memory"));
   }
   return absl::OkStatus();
@@ -187,8 +187,10 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
     CHECK(sequence != nullptr, "a sequence ended while a plan held it");
     --sequence->plans_in_flight;
     if (!planned.answers) continue;
-    CHECK(answer != result.sequences.end() && answer->id == planned.id, "a step's answers are not its plan's");
-    if (std::optional<Notice> notice = TakeAnswer(*sequence, *answer++)) notices.push_back(*std::move(notice));
+    CHECK(answer != result.sequences.end() && answer->id == planned.id,
+          "a step's answers are not its plan's");
+    if (std::optional<Notice> notice = TakeAnswer(*sequence, *answer++))
+      notices.push_back(*std::move(notice));
   }
   plans_.erase(plan);
   Release();

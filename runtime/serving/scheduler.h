@@ -16,13 +16,13 @@
 namespace ternion {
 
 struct SchedulerLimits {
-  int64_t max_model_len = 2048;      // prompt and generated tokens of a sequence
-  int64_t max_batch_tokens = 512;    // tokens of a step
-  int64_t max_sequences = 64;        // sequences that run at once
-  int64_t max_queue = 1024;          // requests that wait
-  int64_t blocks = 0;                // KV blocks
+  int64_t max_model_len = 2048;    // prompt and generated tokens of a sequence
+  int64_t max_batch_tokens = 512;  // tokens of a step
+  int64_t max_sequences = 64;      // sequences that run at once
+  int64_t max_queue = 1024;        // requests that wait
+  int64_t blocks = 0;              // KV blocks
   int64_t vocab = 0;
-  int pipeline_stages = 1;           // plans that may be in flight
+  int pipeline_stages = 1;  // plans that may be in flight
   std::vector<int32_t> eos_ids;
 };
 
@@ -64,13 +64,13 @@ class Scheduler {
     uint64_t id = 0;
     GenerateRequest request;
     TokenSink sink;
-    std::vector<int32_t> tokens;       // prompt, then what was generated
+    std::vector<int32_t> tokens;  // prompt, then what was generated
     std::vector<int32_t> block_table;
-    int64_t planned = 0;               // tokens that are in the cache or on their way
+    int64_t planned = 0;  // tokens that are in the cache or on their way
     int64_t plans_in_flight = 0;
     int64_t generated = 0;
     double negative_log_likelihood = 0;
-    bool ended = false;                // no more events; blocks are given back when no plan holds it
+    bool ended = false;  // no more events; blocks are given back when no plan holds it
 
     int64_t unplanned() const { return static_cast<int64_t>(tokens.size()) - planned; }
   };

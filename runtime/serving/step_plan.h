@@ -13,14 +13,14 @@ namespace ternion {
 // One sequence's tokens in a step.
 struct StepSequence {
   uint64_t id = 0;
-  int64_t position = 0;              // of the first token
+  int64_t position = 0;  // of the first token
   std::vector<int32_t> tokens;
   std::vector<int32_t> block_table;  // blocks of positions 0 .. position + tokens - 1, at least
   bool sample = false;               // the last token's logits give the next token
   bool hash_logits = false;
-  int64_t sample_index = 0;          // the sampled token's position in the sequence: the random number's counter
+  int64_t sample_index = 0;  // the sampled token's position in the sequence: the random number's counter
   SamplingParams sampling;
-  std::vector<int32_t> targets;      // scoring: the id that follows each token, else empty
+  std::vector<int32_t> targets;  // scoring: the id that follows each token, else empty
 };
 
 // What every rank is to do in one step: the only message that goes to all. It carries all state a step needs, so ranks
@@ -40,7 +40,7 @@ struct StepPlan {
 // What the sampling rank found, one entry for every sequence that asked for something, in the plan's order.
 struct SequenceResult {
   uint64_t id = 0;
-  int32_t token = -1;          // -1: scored only
+  int32_t token = -1;  // -1: scored only
   uint64_t logits_hash = 0;
   double negative_log_likelihood = 0;
 };

@@ -27,7 +27,8 @@ TEST(Completions, AnswerHasOpenAisShape) {
 TEST(Completions, GoToTheEngineAsAsked) {
   TestServer server(Replies("x"));
   HttpClient client(server.port());
-  client.Post(kCompletions, R"({"prompt": [5, 6, 7], "max_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 3,
+  client.Post(kCompletions,
+              R"({"prompt": [5, 6, 7], "max_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 3,
       "seed": 11, "stop_token_ids": [4], "ignore_eos": true})");
   const GenerateRequest request = server.generator.requests().at(0);
   EXPECT_EQ(request.prompt, (std::vector<int32_t>{5, 6, 7}));
@@ -93,14 +94,17 @@ TEST(Completions, SeveralPromptsGiveSeveralChoices) {
   EXPECT_EQ(body["choices"][0]["text"], "abab");
   EXPECT_EQ(body["choices"][1]["index"], 1);
   EXPECT_EQ(body["choices"][1]["text"], "xyzx");
-  EXPECT_EQ(body["usage"], json::parse(R"({"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15})"));
+  EXPECT_EQ(body["usage"],
+            json::parse(R"({"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15})"));
 }
 
 TEST(Completions, EchoPutsThePromptInFront) {
   TestServer server(Replies("!"));
   HttpClient client(server.port());
-  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "hi", "echo": true})"))["choices"][0]["text"], "hi!");
-  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": [256, 104], "echo": true})"))["choices"][0]["text"], "h!");
+  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "hi", "echo": true})"))["choices"][0]["text"],
+            "hi!");
+  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": [256, 104], "echo": true})"))["choices"][0]["text"],
+            "h!");
 }
 
 TEST(Completions, StopStringsAreFoundAcrossTokensAndNotShown) {
@@ -168,25 +172,28 @@ TEST(Completions, AnEngineThatIsNotReadyIs503AndAFaultIs500) {
 TEST(Completions, InvalidUtf8FromTheModelBecomesReplacementCharacters) {
   TestServer server(Replies("a\xff\xc3"));
   HttpClient client(server.port());
-  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "a"})"))["choices"][0]["text"], "a\xEF\xBF\xBD\xEF\xBF\xBD");
+  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "a"})"))["choices"][0]["text"],
+            "a\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
 TEST(Completions, AnswersAreEscapedJson) {
   TestServer server(Replies("\"\\\n\t\x01 \xC3\xA4"));
   HttpClient client(server.port());
-  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "a"})"))["choices"][0]["text"], "\"\\\n\t\x01 \xC3\xA4");
+  EXPECT_EQ(Json(client.Post(kCompletions, R"({"prompt": "a"})"))["choices"][0]["text"],
+            "\"\\\n\t\x01 \xC3\xA4");
 }
 
 TEST(Chat, AnswerHasOpenAisShape) {
   TestServer server(Replies("hi there"));
   HttpClient client(server.port());
-  const HttpReply reply =
-      client.Post(kChat, R"({"messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 50})");
+  const HttpReply reply = client.Post(
+      kChat, R"({"messages": [{"role": "user", "content": "hello"}], "max_completion_tokens": 50})");
   ASSERT_EQ(reply.status, 200) << reply.body;
   json body = Json(reply);
   EXPECT_EQ(body["id"].get<std::string>().substr(0, 9), "chatcmpl-");
   EXPECT_EQ(body["object"], "chat.completion");
-  EXPECT_EQ(body["choices"], json::parse(R"([{"index": 0, "message": {"role": "assistant", "content": "hi there"},
+  EXPECT_EQ(body["choices"],
+            json::parse(R"([{"index": 0, "message": {"role": "assistant", "content": "hi there"},
       "logprobs": null, "finish_reason": "stop"}])"));
   EXPECT_EQ(body["usage"]["completion_tokens"], 9);
 }

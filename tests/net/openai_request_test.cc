@@ -64,7 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{kText, R"({"prompt": "a", "top_k": -2})", "top_k"},
         Case{kText, R"({"prompt": "a", "top_k": 0.5})", "top_k"},
         Case{kText, R"({"prompt": "a", "seed": 1.5})", "seed"},
-        Case{kText, R"({"prompt": "a", "seed": "x"})", "seed"}, Case{kText, R"({"prompt": "a", "stop": 1})", "stop"},
+        Case{kText, R"({"prompt": "a", "seed": "x"})", "seed"},
+        Case{kText, R"({"prompt": "a", "stop": 1})", "stop"},
         Case{kText, R"({"prompt": "a", "stop": ""})", "stop"},
         Case{kText, R"({"prompt": "a", "stop": ["a", ""]})", "stop"},
         Case{kText, R"({"prompt": "a", "stop": [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]})", "stop"},
@@ -73,7 +74,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Streams, RefusedRequests,
-    testing::Values(Case{kText, R"({"prompt": "a", "stream_options": {"include_usage": true}})", "stream_options"},
+    testing::Values(Case{kText, R"({"prompt": "a", "stream_options": {"include_usage": true}})",
+                         "stream_options"},
                     Case{kText, R"({"prompt": "a", "stream": true, "stream_options": []})", "stream_options"},
                     Case{kText, R"({"prompt": "a", "stream": true, "stream_options": {"include_usage": 1}})",
                          "stream_options"}));
@@ -93,10 +95,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{kText, R"({"prompt": "a", "logprobs": 0})", "logprobs"},
         Case{kText, R"({"prompt": "a", "suffix": "b"})", "suffix"},
         Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "logprobs": true})", "logprobs"},
-        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})", "tools"},
-        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})", "tool_choice"},
-        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}})",
-             "response_format"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})",
+             "tools"},
+        Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})",
+             "tool_choice"},
+        Case{
+            kTalk,
+            R"({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}})",
+            "response_format"},
         Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "response_format": "text"})",
              "response_format"},
         Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}], "echo": true})", "echo"}));
@@ -113,9 +119,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{kTalk, R"({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]})",
              "messages[1].content"},
         Case{kTalk, R"({"messages": [{"role": "user", "content": ["a"]}]})", "messages[0].content[0]"},
-        Case{kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})", "messages[0].content[0]"},
-        Case{kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]})",
-             "messages[0].content[1]"}));
+        Case{kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})",
+             "messages[0].content[0]"},
+        Case{
+            kTalk,
+            R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]})",
+            "messages[0].content[1]"}));
 
 TEST(OpenAiRequest, DefaultsAreOpenAis) {
   const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a"})");
@@ -131,7 +140,8 @@ TEST(OpenAiRequest, DefaultsAreOpenAis) {
 }
 
 TEST(OpenAiRequest, ReadsWhatItSupports) {
-  const auto request = ParseOpenAiRequest(kText, R"({"model": "m", "prompt": "a", "max_tokens": 7, "temperature": 0.5,
+  const auto request =
+      ParseOpenAiRequest(kText, R"({"model": "m", "prompt": "a", "max_tokens": 7, "temperature": 0.5,
       "top_p": 0.25, "top_k": 40, "seed": -3, "stop": ["x", "yz"], "stop_token_ids": [1, 2], "ignore_eos": true,
       "stream": true, "stream_options": {"include_usage": true, "continuous_usage_stats": true}, "echo": true,
       "user": "me"})");
@@ -148,9 +158,11 @@ TEST(OpenAiRequest, ReadsWhatItSupports) {
               request->echo);
 }
 
-// Clients send the neutral value of what they do not use; null is as good as absent, and strange fields are ignored.
+// Clients send the neutral value of what they do not use; null is as good as absent, and strange fields are
+// ignored.
 TEST(OpenAiRequest, TakesNeutralValuesNullsAndUnknownFields) {
-  const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a", "n": 1, "best_of": 1, "presence_penalty": 0,
+  const auto request =
+      ParseOpenAiRequest(kText, R"({"prompt": "a", "n": 1, "best_of": 1, "presence_penalty": 0,
       "frequency_penalty": 0.0, "repetition_penalty": 1.0, "min_p": 0, "min_tokens": 0, "logit_bias": {},
       "logprobs": null, "suffix": "", "tools": [], "tool_choice": "none", "response_format": {"type": "text"},
       "seed": null, "stop": null, "max_tokens": null, "stream_options": null, "top_k": -1, "never_heard_of": [1]})");

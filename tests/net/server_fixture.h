@@ -21,7 +21,8 @@ inline constexpr std::string_view kChat = "/v1/chat/completions";
 
 // A server on a free port of the loopback interface, with an engine and a tokenizer that are fakes.
 struct TestServer {
-  explicit TestServer(FakeGenerator::Behaviour behaviour = {}, ServerOptions options = {}, bool can_chat = true)
+  explicit TestServer(FakeGenerator::Behaviour behaviour = {}, ServerOptions options = {},
+                      bool can_chat = true)
       : tokenizer(can_chat), generator(std::move(behaviour)) {
     if (auto made = ChatTemplate::ForTokenizer(tokenizer); made.ok()) chat = *std::move(made);
     options.host = "127.0.0.1";
@@ -42,7 +43,9 @@ struct TestServer {
   std::unique_ptr<HttpServer> server;
 };
 
-inline nlohmann::json Json(const HttpReply& reply) { return nlohmann::json::parse(reply.body, nullptr, false); }
+inline nlohmann::json Json(const HttpReply& reply) {
+  return nlohmann::json::parse(reply.body, nullptr, false);
+}
 
 // The ids of an ASCII text for the fake tokenizer.
 inline std::vector<int32_t> Ids(std::string_view text) { return {text.begin(), text.end()}; }
@@ -59,7 +62,8 @@ inline FakeGenerator::Behaviour Replies(std::string_view text) {
 // All events of a stream whose head was read, [DONE] included.
 inline std::vector<std::string> ReadEvents(HttpClient& client) {
   std::vector<std::string> events;
-  for (auto event = client.ReadEvent(); event.has_value(); event = client.ReadEvent()) events.push_back(*event);
+  for (auto event = client.ReadEvent(); event.has_value(); event = client.ReadEvent())
+    events.push_back(*event);
   return events;
 }
 

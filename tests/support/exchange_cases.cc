@@ -239,15 +239,14 @@ void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
   const Range owned = rank.exchange->OwnedRows(tokens);
   TestMatrix<float> got(owned.size(), kHidden);
   ASSERT_TRUE(rank.exchange->EmbedRows(table.view(), kVocab, ids, got.view()).ok());
-  TestMatrix<uint32_t> want(owned.size(), kHidden);
+  TestMatrix<float> want(owned.size(), kHidden);
   for (int64_t t = 0; t < owned.size(); ++t) {
     for (int64_t i = 0; i < kHidden; ++i) {
-      want.at(t, i) = static_cast<uint32_t>(value(ids[owned.begin + t], i)) << 16;
+      const uint32_t bits = static_cast<uint32_t>(value(ids[owned.begin + t], i)) << 16;
+      std::memcpy(&want.at(t, i), &bits, sizeof(bits));
     }
   }
-  EXPECT_EQ(got.values.size(), want.values.size());
-  EXPECT_EQ(std::memcmp(got.values.data(), want.values.data(), want.values.size() * sizeof(float)), 0)
-      << tokens << " tokens, rank " << rank.group.rank();
+  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckGatherRows(ExchangeRank& rank, int64_t tokens) {

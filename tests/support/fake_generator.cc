@@ -107,8 +107,9 @@ bool FakeGenerator::WaitForRequests(size_t count) const {
 void FakeGenerator::Run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    const bool has_work = std::any_of(running_.begin(), running_.end(),
-                                      [this](const auto& entry) { return !held_ || entry.second.cancelled; });
+    const bool has_work = std::any_of(running_.begin(), running_.end(), [this](const auto& entry) {
+      return entry.second.CanStep(held_, behaviour_.hold_after_tokens);
+    });
     if (!has_work) {
       changed_.wait(lock);
       continue;
@@ -123,7 +124,7 @@ void FakeGenerator::Run() {
 void FakeGenerator::Step(std::unique_lock<std::mutex>& lock) {
   std::vector<std::pair<TokenSink, TokenEvent>> events;
   for (auto it = running_.begin(); it != running_.end();) {
-    if (held_ && !it->second.cancelled) {
+    if (!it->second.CanStep(held_, behaviour_.hold_after_tokens)) {
       ++it;
       continue;
     }

@@ -24,7 +24,8 @@ class FakeGenerator final : public Generator {
     std::function<std::vector<int32_t>(const GenerateRequest&)> reply;
     std::chrono::microseconds step{0};
     int64_t max_model_len = 4096;
-    size_t queue = 100000;           // more requests get kResourceExhausted
+    size_t queue = 100000;  // more requests get kResourceExhausted
+    int64_t hold_after_tokens = 0;
     int64_t fail_after_tokens = -1;  // a request that has so many fails with kInternal
   };
 
@@ -39,7 +40,7 @@ class FakeGenerator final : public Generator {
   int64_t active_requests() const override;
 
   void SetReady(absl::Status ready);
-  // While held, requests are taken but no token comes.
+  // While held, requests are taken but none gets more than hold_after_tokens.
   void Hold();
   void Release();
 
@@ -52,6 +53,8 @@ class FakeGenerator final : public Generator {
 
  private:
   struct Running {
+    bool CanStep(bool held, int64_t hold_after) const { return cancelled || !held || given < hold_after; }
+
     GenerateRequest request;
     TokenSink sink;
     std::vector<int32_t> reply;  // empty: the prompt, over and over

@@ -111,7 +111,7 @@ HttpReply HttpClient::Read(bool head_only) {
   if (reply.status == 0 || reply.status == 100 || head_only) return reply;
   if (reply.headers.count("content-length") != 0) {
     reply.body = TakeBytes(std::stoul(reply.headers["content-length"]));
-  } else if (reply.headers["transfer-encoding"] == "chunked") {
+  } else if (reply.headers.count("transfer-encoding") != 0) {
     for (auto chunk = ReadChunk(); chunk.has_value() && !chunk->empty(); chunk = ReadChunk())
       reply.body += *chunk;
   } else {

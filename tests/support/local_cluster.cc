@@ -16,7 +16,8 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
   }
   for (int r = 0; r < options.tp; ++r) {
     auto column = MakeLocalCommunicators(options.pp);
-    for (int stage = 0; stage < options.pp; ++stage) ranks_[stage * options.tp + r]->column = std::move(column[stage]);
+    for (int stage = 0; stage < options.pp; ++stage)
+      ranks_[stage * options.tp + r]->column = std::move(column[stage]);
   }
   for (int rank = 0; rank < world; ++rank) LoadRank(source, options, rank);
 
@@ -51,8 +52,8 @@ void LocalCluster::LoadRank(WeightSource& source, const Options& options, int ra
   one.backend = MakeCpuBackend(options.threads);
   absl::StatusOr<StageWeights> weights = source.Load(grid, *one.backend, [](double) {});
   CHECK(weights.ok(), std::string(weights.status().message()));
-  auto engine = Engine::Create(source.config(), *std::move(weights), grid, options.engine, *one.backend, *one.group,
-                               *one.column);
+  auto engine = Engine::Create(source.config(), *std::move(weights), grid, options.engine, *one.backend,
+                               *one.group, *one.column);
   CHECK(engine.ok(), std::string(engine.status().message()));
   one.engine = *std::move(engine);
 }

@@ -199,6 +199,31 @@ def texts(seed):
     return short + [document(FRAGMENTS, seed + i, 300, 8) for i in range(4)]
 
 
+def chats(tokenizer):
+    """Conversations and the ids of Llama-3's layout, which is text for `tokenizers`: no content here holds a token."""
+    turns = [[("user", "Hello")], [("system", "Be brief.\n"), ("user", "  \u4f60\u597d\u3000"), ("assistant", "\n\nHi!"), ("user", "")],
+             [("user", "\u00e9\u00e8\x85"), ("assistant", "int x = 1;\n\tx++;")]]
+    rows = []
+    for messages in turns:
+        for prompt in (True, False):
+            text = "<|begin_of_text|>" + "".join(
+                f"<|start_header_id|>{role}<|end_header_id|>\n\n{content.strip()}<|eot_id|>" for role, content in messages)
+            text += "<|start_header_id|>assistant<|end_header_id|>\n\n" * prompt
+            rows.append({"messages": messages, "add_generation_prompt": prompt,
+                         "ids": tokenizer.encode(text, add_special_tokens=False).ids})
+    return rows
+
+
+def broken_utf8():
+    """Bytes, in hex, and the text that Python makes of them: U+FFFD for each maximal subpart."""
+    random, rows = Random(5), []
+    alphabet = bytes.fromhex("00417a7f8090a0bfc0c1c2dfe0e1edeef0f1f3f4f5f8feff") + "\u00e9\u4f60\U0001f600".encode()
+    for length in list(range(1, 9)) * 8:
+        data = bytes(alphabet[random.next() % len(alphabet)] for _ in range(length))
+        rows.append({"bytes": data.hex(), "shown": data.decode("utf-8", errors="replace")})
+    return rows
+
+
 def expect(tree, seed, documents, case_texts):
     tokenizer = Tokenizer.from_str(json.dumps(tree))
 
@@ -225,13 +250,14 @@ def golden(args):
     for name, patch in variants(small):
         wanted = expect(apply_patch(small, patch), args.seed, max(1, documents // 8), texts(args.seed)[-4:])
         rows.append({"name": name, "base": "tests/data/tokenizer/small.json", "patch": patch, **wanted})
-    return {"fragments": FRAGMENTS, "document_bytes": DOCUMENT_BYTES, "tokenizers": rows}
+    return {"fragments": FRAGMENTS, "document_bytes": DOCUMENT_BYTES, "tokenizers": rows,
+            "chats": chats(Tokenizer.from_file(str(demo))), "broken_utf8": broken_utf8()}
 
 
 def write_rows(path, tree):
     """One tokenizer, case and document a line."""
     text = json.dumps(tree, separators=(",", ":"))
-    for start in ('{"name"', '{"text"', '{"seed"'):
+    for start in ('{"name"', '{"text"', '{"seed"', '{"messages"', '{"bytes"'):
         text = text.replace(start, "\n" + start)
     path.write_text(text + "\n")
 

@@ -12,7 +12,6 @@ constexpr int kTokens = kAttentionTokens;
 // Vectors of results that a tile of four rows holds in registers.
 constexpr int kTileVecs = kLanes == 16 ? 4 : 2;
 constexpr int kTile = kTileVecs * kLanes;
-constexpr int kPart = kLanes;
 
 template <int kQ>
 inline void ScoreTile(const float* query, const float* keys, int head_dim, float scale, float* scores) {
@@ -101,7 +100,7 @@ inline void SumRows(const float* weights, const float* values, int begin, int en
   for (; d + kTile <= padded; d += kTile) {
     SumTile<kQ, kTileVecs>(weights, values + d, begin, end, padded, sums + d);
   }
-  for (; d < padded; d += kPart) SumTile<kQ, 1>(weights, values + d, begin, end, padded, sums + d);
+  for (; d < padded; d += kLanes) SumTile<kQ, 1>(weights, values + d, begin, end, padded, sums + d);
 }
 
 void WeightedSums(const float* weights, const float* values, int begin, int end, int padded, int64_t queries,

@@ -11,9 +11,10 @@
 
 namespace ternion::cpu::TERNION_ISA {
 
-// sums += unsigned bytes x signed bytes, four products a lane. As an instruction rather than the intrinsic, for which
-// GCC 12 copies the accumulator to a fresh register each time and spills half the tile.
-static inline __attribute__((always_inline)) void AddDots(__m512i& sums, __m512i unsigned_bytes, __m512i signed_bytes) {
+// sums += unsigned bytes x signed bytes, four products a lane. As an instruction rather than the intrinsic,
+// for which GCC 12 copies the accumulator to a fresh register each time and spills half the tile.
+static inline __attribute__((always_inline)) void AddDots(__m512i& sums, __m512i unsigned_bytes,
+                                                          __m512i signed_bytes) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(unsigned_bytes), "v"(signed_bytes));
 }
 

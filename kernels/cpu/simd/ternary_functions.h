@@ -9,7 +9,7 @@ namespace ternion::cpu::TERNION_ISA {
 int32_t SumCodes(const int8_t* codes, int64_t n);
 void DotRows(const RowDots& work);
 void DotListedRows(const ListedRowDots& work);
-int64_t ListInputs(const int8_t* codes, int64_t n, uint32_t* offsets, int8_t* values);
+int64_t ListInputs(const InputCodes& inputs, uint32_t* offsets, int8_t* values);
 void DotListedInputs(const ListedInputDots& work);
 void SiluGate(const GateRow& row);
 

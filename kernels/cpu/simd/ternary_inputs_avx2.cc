@@ -13,7 +13,7 @@ namespace ternion::cpu::TERNION_ISA {
 namespace {
 
 constexpr int64_t kSafePairs = 64;
-constexpr int64_t kAheadPairs = 16;
+constexpr int64_t kAheadPairs = 48;
 
 __m256i Load(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
 
@@ -56,11 +56,13 @@ void AddPairs(const ListedInputDots& work, int64_t begin, int64_t end, int64_t h
   __m256i sums[4][2];
 #pragma GCC unroll 8
   for (auto& field : sums) field[0] = field[1] = _mm256_setzero_si256();
-  const int64_t last = 2 * work.quads - 1;
+  const int64_t pairs = 2 * work.quads, own = pairs - kAheadPairs;
   for (int64_t p = begin; p < end; ++p) {
-    const uint32_t* ahead = work.offsets + 2 * (p + kAheadPairs < last ? p + kAheadPairs : last);
-    _mm_prefetch(work.strip + ahead[0], _MM_HINT_T0);
-    _mm_prefetch(work.strip + ahead[1], _MM_HINT_T0);
+    // Past the end of the list comes its beginning, on the next strip.
+    const uint8_t* from = p < own ? work.strip : work.next;
+    const uint32_t* ahead = work.offsets + 2 * (p < own ? p + kAheadPairs : p < -own ? p : p - own);
+    _mm_prefetch(from + ahead[0], _MM_HINT_T1);
+    _mm_prefetch(from + ahead[1], _MM_HINT_T1);
     const uint8_t* lines = work.strip + 32 * half;
     AddPair(lines + work.offsets[2 * p], lines + work.offsets[2 * p + 1], work.values + 2 * p, sums);
   }

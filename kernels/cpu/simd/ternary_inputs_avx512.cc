@@ -14,7 +14,10 @@
 namespace ternion::cpu::TERNION_ISA {
 namespace {
 
-constexpr int64_t kAheadInputs = 32;
+// About the memory's latency times one core's share of its rate. Scattered lines are fetched into L2: fetches
+// into L1 are limited to a third of that rate by the number of misses it can have under way. A stream is left
+// to the hardware's prefetchers, which the non-temporal hint starts early.
+constexpr int64_t kAheadInputs = 96;
 
 struct Columns {
   __m512i of[4];  // [4 columns][16 byte positions][4 inputs]
@@ -33,7 +36,8 @@ inline __attribute__((always_inline)) Columns Transpose(const uint8_t* strip, co
 }
 
 // sums[q][m] += column q under mask m, times the four codes.
-inline __attribute__((always_inline)) void AddQuad(const Columns& columns, __m512i codes, __m512i (*sums)[4]) {
+inline __attribute__((always_inline)) void AddQuad(const Columns& columns, __m512i codes,
+                                                   __m512i (*sums)[4]) {
 #pragma GCC unroll 4
   for (int q = 0; q < 4; ++q) {
     const __m512i column = columns.of[q];
@@ -45,7 +49,8 @@ inline __attribute__((always_inline)) void AddQuad(const Columns& columns, __m51
 }
 
 // Field f of the four columns, back in the order of outputs: [64].
-inline __attribute__((always_inline)) void StoreField(const __m512i* field, __m512i code_sum, int64_t outputs, int32_t* out) {
+inline __attribute__((always_inline)) void StoreField(const __m512i* field, __m512i code_sum, int64_t outputs,
+                                                      int32_t* out) {
   // A 4 x 4 transpose of 128-bit blocks: block l of column q goes to place q of vector l.
   const __m512i a = _mm512_shuffle_i32x4(field[0], field[1], 0x44),
                 b = _mm512_shuffle_i32x4(field[2], field[3], 0x44);
@@ -60,25 +65,31 @@ inline __attribute__((always_inline)) void StoreField(const __m512i* field, __m5
   }
 }
 
-}  // namespace
-
-void DotListedInputs(const ListedInputDots& work) {
-  __m512i sums[4][4];
-#pragma GCC unroll 8
-  for (auto& column : sums) {
-#pragma GCC unroll 8
-    for (auto& sum : column) sum = _mm512_setzero_si512();
-  }
-  const int64_t last = 4 * work.quads - 4;
-  for (int64_t i = 0; i <= last; i += 4) {
-    const uint32_t* ahead = work.offsets + (i + kAheadInputs < last ? i + kAheadInputs : last);
+template <_mm_hint hint>
+inline __attribute__((always_inline)) void AddQuads(const ListedInputDots& work, __m512i (*sums)[4]) {
+  const int64_t listed = 4 * work.quads, own = listed - kAheadInputs;
+  for (int64_t i = 0; i < listed; i += 4) {
+    // Past the end of the list comes its beginning, on the next strip.
+    const uint8_t* from = i < own ? work.strip : work.next;
+    const uint32_t* ahead = work.offsets + (i < own ? i + kAheadInputs : i < -own ? i : i - own);
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k)
-      _mm_prefetch(reinterpret_cast<const char*>(work.strip + ahead[k]), _MM_HINT_T0);
+    for (int k = 0; k < 4; ++k) _mm_prefetch(reinterpret_cast<const char*>(from + ahead[k]), hint);
     int32_t codes;
     __builtin_memcpy(&codes, work.values + i, 4);
     AddQuad(Transpose(work.strip, work.offsets + i), _mm512_set1_epi32(codes), sums);
   }
+}
+
+}  // namespace
+
+void DotListedInputs(const ListedInputDots& work) {
+  __m512i sums[4][4];
+#pragma GCC unroll 4
+  for (auto& column : sums) {
+#pragma GCC unroll 4
+    for (auto& sum : column) sum = _mm512_setzero_si512();
+  }
+  work.stream ? AddQuads<_MM_HINT_NTA>(work, sums) : AddQuads<_MM_HINT_T1>(work, sums);
   const __m512i code_sum = _mm512_set1_epi32(work.code_sum);
 #pragma GCC unroll 4
   for (int f = 0; f < 4; ++f) {
@@ -92,20 +103,24 @@ void DotListedInputs(const ListedInputDots& work) {
   }
 }
 
-int64_t ListInputs(const int8_t* codes, int64_t n, uint32_t* offsets, int8_t* values) {
-  const __m512i lanes =
-      _mm512_setr_epi32(0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960);
+int64_t ListInputs(const InputCodes& inputs, uint32_t* offsets, int8_t* values) {
+  alignas(64) int32_t first[16];
+  for (int64_t i = 0; i < 16; ++i) first[i] = static_cast<int32_t>(i * inputs.step % inputs.n);
+  const __m512i n = _mm512_set1_epi32(static_cast<int>(inputs.n));
+  const __m512i step = _mm512_set1_epi32(static_cast<int>(16 * inputs.step % inputs.n));
+  __m512i lines = _mm512_load_si512(first);
   int64_t listed = 0;
-  for (int64_t i = 0; i < n; i += 16) {
-    const __m128i bytes = _mm_maskz_loadu_epi8(FirstLanes(n - i), codes + i);
+  for (int64_t i = 0; i < inputs.n; i += 16) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(FirstLanes(inputs.n - i), inputs.codes + i);
     const __mmask16 used = _mm_test_epi8_mask(bytes, bytes);
-    const __m512i line = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i * 64)));
-    _mm512_storeu_si512(offsets + listed, _mm512_maskz_compress_epi32(used, line));
+    _mm512_storeu_si512(offsets + listed, _mm512_maskz_compress_epi32(used, _mm512_slli_epi32(lines, 6)));
     const __m512i code = _mm512_maskz_compress_epi32(used, _mm512_cvtepi8_epi32(bytes));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(values + listed), _mm512_cvtepi32_epi8(code));
     listed += __builtin_popcount(used);
+    lines = _mm512_add_epi32(lines, step);
+    lines =
+        _mm512_min_epu32(lines, _mm512_sub_epi32(lines, n));  // modulo n: the difference wraps while below
   }
-#pragma GCC unroll 8
   for (int k = 0; k < 4; ++k) {
     offsets[listed + k] = 0;
     values[listed + k] = 0;

@@ -26,17 +26,28 @@ struct ListedRowDots {
   const int32_t* list;  // [listed] rows
   int64_t listed;
   int64_t groups;
+  int64_t line_step;    // a row's lines are read in steps of this, prime to groups: scattered, as only some
+                        // rows are
   const int8_t* codes;  // [groups * 256]
   int32_t code_sum;
   int32_t* out;  // [listed]
 };
 
+// The codes that ListInputs makes a list of.
+struct InputCodes {
+  const int8_t* codes;  // [n]
+  int64_t n;
+  int64_t step;  // input k is line k * step mod n of a strip
+};
+
 // out[o] = sum over the listed inputs of code(input, o) * value - code_sum, for one token.
 struct ListedInputDots {
   const uint8_t* strip;     // [any, 64]
+  const uint8_t* next;      // the strip that the same list is read from afterwards, or `strip`
   const uint32_t* offsets;  // [4 * quads] byte offsets of the inputs' lines
   const int8_t* values;     // [4 * quads] the inputs' activation codes, zero where the last quad is padded
   int64_t quads;            // at most kMaxListedQuads
+  bool stream;              // the lines are neighbours in ascending order, and no other token reads them
   int32_t code_sum;
   int64_t outputs;  // 1 to 256
   int32_t* out;     // [outputs]
@@ -59,9 +70,9 @@ struct TernaryKernels {
   int32_t (*sum_codes)(const int8_t* codes, int64_t n);
   void (*dot_rows)(const RowDots& work);
   void (*dot_listed_rows)(const ListedRowDots& work);
-  // Lists the non-zero codes: their index * 64 and their value. Both arrays hold n + 16 entries; the list is
-  // padded with zeros to whole quads, whose number is returned.
-  int64_t (*list_inputs)(const int8_t* codes, int64_t n, uint32_t* offsets, int8_t* values);
+  // Lists the non-zero codes: the byte offset of their line and their value. Both arrays hold n + 16 entries;
+  // the list is padded with zeros to whole quads, whose number is returned.
+  int64_t (*list_inputs)(const InputCodes& inputs, uint32_t* offsets, int8_t* values);
   void (*dot_listed_inputs)(const ListedInputDots& work);
   // y = silu(g) * u.
   void (*silu_gate)(const GateRow& row);

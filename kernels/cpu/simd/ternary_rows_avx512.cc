@@ -17,9 +17,9 @@ namespace {
 
 constexpr int kRows = 4;
 constexpr int kTokens = 6;
-// Rows between the one being summed and the one being fetched: further than the hardware's streams look, and
-// over the borders of pages, where they stop.
-constexpr int64_t kAheadRows = 8;
+// How far ahead lines are fetched, over the borders of pages, where the hardware's streams stop. Into L2:
+// fetches into L1 are limited to a third of the memory's rate by the number of misses it can have under way.
+constexpr int64_t kAheadBytes = 8192;
 
 // The sums over 16 lanes of four vectors.
 inline __attribute__((always_inline)) __m128i SumLanes(__m512i a, __m512i b, __m512i c, __m512i d) {
@@ -46,23 +46,24 @@ inline __attribute__((always_inline)) __m512i JoinFields(const __m512i* sums) {
                           _mm512_add_epi32(_mm512_srai_epi32(sums[2], 4), _mm512_srai_epi32(sums[3], 6)));
 }
 
+// The lines are taken in steps of `step`, which is prime to `groups`.
 template <int rows>
-void DotOneToken(const uint8_t* const* row, const uint8_t* const* ahead, int64_t groups, const int8_t* codes,
-                 int32_t code_sum, int32_t* out) {
+void DotOneToken(const uint8_t* const* row, const uint8_t* const* ahead, int64_t groups, int64_t step,
+                 const int8_t* codes, int32_t code_sum, int32_t* out) {
   __m512i sums[rows][4];
 #pragma GCC unroll 8
   for (auto& fields : sums) {
 #pragma GCC unroll 8
     for (auto& sum : fields) sum = _mm512_setzero_si512();
   }
-  for (int64_t g = 0; g < groups; ++g) {
+  for (int64_t i = 0, g = 0; i < groups; ++i, g += step, g -= g >= groups ? groups : 0) {
     __m512i code[4];
 #pragma GCC unroll 4
     for (int f = 0; f < 4; ++f) code[f] = _mm512_loadu_si512(codes + g * 256 + f * 64);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) {
       const __m512i line = _mm512_loadu_si512(row[r] + g * 64);
-      _mm_prefetch(reinterpret_cast<const char*>(ahead[r] + g * 64), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(ahead[r] + g * 64), _MM_HINT_T1);
 #pragma GCC unroll 4
       for (int f = 0; f < 4; ++f) {
         const __m512i weights = _mm512_and_si512(line, _mm512_set1_epi8(static_cast<char>(3 << 2 * f)));
@@ -94,7 +95,7 @@ void DotTile(const uint8_t* row, int64_t row_bytes, const int8_t* codes, const i
       for (int r = 0; r < rows; ++r) {
         const __m512i line = _mm512_loadu_si512(row + r * row_bytes + g);
         if (f == 0)
-          _mm_prefetch(reinterpret_cast<const char*>(row + (r + kAheadRows) * row_bytes + g), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(row + r * row_bytes + g + kAheadBytes), _MM_HINT_T1);
         weights[r] = _mm512_and_si512(_mm512_srli_epi16(line, 2 * f), low_bits);
       }
 #pragma GCC unroll 6
@@ -117,9 +118,9 @@ void DotRowsOneToken(const RowDots& work, int64_t begin) {
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
     row[r] = work.rows + (begin + r) * row_bytes;
-    ahead[r] = row[r] + kAheadRows * row_bytes;
+    ahead[r] = row[r] + kAheadBytes;
   }
-  DotOneToken<rows>(row, ahead, work.groups, work.codes, work.code_sums[0], work.out + begin);
+  DotOneToken<rows>(row, ahead, work.groups, 1, work.codes, work.code_sums[0], work.out + begin);
 }
 
 template <int tokens>
@@ -150,11 +151,11 @@ void DotListed(const ListedRowDots& work, int64_t begin) {
   const uint8_t* ahead[rows];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    const int64_t next = begin + r + kAheadRows;
+    const int64_t next = begin + r + (kAheadBytes / row_bytes / kRows + 1) * kRows;
     row[r] = work.rows + work.list[begin + r] * row_bytes;
     ahead[r] = work.rows + work.list[next < work.listed ? next : begin + r] * row_bytes;
   }
-  DotOneToken<rows>(row, ahead, work.groups, work.codes, work.code_sum, work.out + begin);
+  DotOneToken<rows>(row, ahead, work.groups, work.line_step, work.codes, work.code_sum, work.out + begin);
 }
 
 }  // namespace

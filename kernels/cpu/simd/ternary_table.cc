@@ -3,8 +3,8 @@
 namespace ternion::cpu::TERNION_ISA {
 
 const TernaryKernels& GetTernaryKernels() {
-  static const TernaryKernels kernels = {SumCodes,        DotRows,  DotListedRows, ListInputs,
-                                         DotListedInputs, SiluGate};
+  static const TernaryKernels kernels = {SumCodes,   DotRows,         DotListedRows,
+                                         ListInputs, DotListedInputs, SiluGate};
   return kernels;
 }
 

@@ -6,24 +6,28 @@
 namespace ternion::cpu::TERNION_ISA {
 namespace {
 
-// The largest bfloat16 that is not above x, or the least that is not below it, as bits. Infinities stay, NaN
-// too.
-uint32_t AwayFromZero(uint32_t bits) { return (bits + 0xffffu) >> 16; }
 bool IsFinite(uint32_t bits) { return (bits & 0x7f800000u) != 0x7f800000u; }
+// The upper half of a float's bits: the bfloat16 towards zero, and the next one away from it unless it is
+// exact.
+uint16_t Towards(uint32_t bits) { return static_cast<uint16_t>(bits >> 16); }
+uint16_t Away(uint32_t bits) { return static_cast<uint16_t>((bits + 0xffffu) >> 16); }
+// Infinity stays, and so does NaN, whose upper half alone could be infinity's.
 uint16_t NotFinite(uint32_t bits) {
   return static_cast<uint16_t>(bits >> 16 | ((bits & 0xffffu) != 0 ? 0x40u : 0u));
 }
 
+// The largest bfloat16 that is not above x.
 uint16_t RoundDown(float x) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, x);
   if (!IsFinite(bits)) return NotFinite(bits);
-  return static_cast<uint16_t>(bits >> 31 != 0 ? AwayFromZero(bits) : bits >> 16);
+  return bits >> 31 != 0 ? Away(bits) : Towards(bits);
 }
 
+// The least bfloat16 that is not below x.
 uint16_t RoundUp(float x) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, x);
   if (!IsFinite(bits)) return NotFinite(bits);
-  return static_cast<uint16_t>(bits >> 31 != 0 ? bits >> 16 : AwayFromZero(bits));
+  return bits >> 31 != 0 ? Towards(bits) : Away(bits);
 }
 
 float Widen(uint16_t bf16) { return __builtin_bit_cast(float, static_cast<uint32_t>(bf16) << 16); }
@@ -42,7 +46,9 @@ int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 int32_t Ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 float FromOrdered(int32_t order) { return __builtin_bit_cast(float, Ordered(order)); }
 
-void EncodeInt8Group(const float* __restrict x, int64_t n, uint8_t* __restrict wire) {
+// Groups are inlined with a constant n where they are full.
+[[gnu::always_inline]] inline void EncodeInt8Group(const float* __restrict x, int64_t n,
+                                                   uint8_t* __restrict wire) {
   int32_t most = 0;
   for (int64_t i = 0; i < n; ++i) {
     const int32_t magnitude = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
@@ -55,9 +61,10 @@ void EncodeInt8Group(const float* __restrict x, int64_t n, uint8_t* __restrict w
 }
 
 void EncodeInt8(const float* x, int64_t n, uint8_t* wire) {
-  for (int64_t i = 0; i < n; i += kInt8Group, wire += 2 + kInt8Group) {
-    EncodeInt8Group(x + i, Least(kInt8Group, n - i), wire);
-  }
+  int64_t i = 0;
+  for (; i + kInt8Group <= n; i += kInt8Group, wire += 2 + kInt8Group)
+    EncodeInt8Group(x + i, kInt8Group, wire);
+  if (i < n) EncodeInt8Group(x + i, n - i, wire);
 }
 
 template <bool kAdd>
@@ -76,7 +83,8 @@ void DecodeInt8(const uint8_t* wire, bool add, int64_t n, float* x) {
   add ? DecodeInt8Row<true>(wire, n, x) : DecodeInt8Row<false>(wire, n, x);
 }
 
-void EncodeInt4Group(const float* __restrict x, int64_t n, uint8_t* __restrict wire) {
+[[gnu::always_inline]] inline void EncodeInt4Group(const float* __restrict x, int64_t n,
+                                                   uint8_t* __restrict wire) {
   int32_t low = 0x7fffffff, high = -0x7fffffff - 1;
   for (int64_t i = 0; i < n; ++i) {
     const int32_t order = Ordered(__builtin_bit_cast(int32_t, x[i]));
@@ -99,9 +107,10 @@ void EncodeInt4Group(const float* __restrict x, int64_t n, uint8_t* __restrict w
 }
 
 void EncodeInt4(const float* x, int64_t n, uint8_t* wire) {
-  for (int64_t i = 0; i < n; i += kInt4Group, wire += 4 + kInt4Group / 2) {
-    EncodeInt4Group(x + i, Least(kInt4Group, n - i), wire);
-  }
+  int64_t i = 0;
+  for (; i + kInt4Group <= n; i += kInt4Group, wire += 4 + kInt4Group / 2)
+    EncodeInt4Group(x + i, kInt4Group, wire);
+  if (i < n) EncodeInt4Group(x + i, n - i, wire);
 }
 
 template <bool kAdd>

@@ -82,66 +82,89 @@ inline void ExpectMatrix(Backend& backend, const TernaryLinear& linear, const Te
   EXPECT_EQ(CopyOut<float>(backend, linear.scale), scales) << name;
 }
 
-// Everything that the rank at `grid` should hold, and no more.
-inline void ExpectStage(Backend& backend, const ModelConfig& config, const ProcessGrid& grid,
-                        const StageWeights& stage, const ExpectedWeights& expected) {
-  const LayerShard shard = ShardLayer(config.shape, grid.tp, grid.tp_rank());
-  const int64_t h = config.shape.hidden;
-  const int64_t dim = config.shape.head_dim;
-  const Range kv = {shard.heads.kv_begin * dim, (shard.heads.kv_begin + shard.heads.kv_heads) * dim};
-  const auto expect_vector = [&](const Buffer& buffer, const std::string& name, Range part) {
-    const std::vector<float>& whole = expected.vectors.at(name);
-    EXPECT_EQ(CopyOut<float>(backend, buffer),
-              std::vector<float>(whole.begin() + part.begin, whole.begin() + part.end))
-        << name;
-  };
-  const auto expect_matrix = [&](const TernaryLinear& linear, const std::string& name, Range rows,
-                                 Range columns) {
-    ExpectMatrix(backend, linear, Part(expected.matrices.at(name), rows, columns),
-                 std::vector<float>(rows.size(), expected.scales.at(name)), name);
-  };
-  const auto expect_table = [&](const Buffer& buffer, const std::string& name, bool here) {
-    const std::vector<uint16_t>& whole = expected.tables.at(name);
-    const Range rows = here ? shard.vocab : Range{};
-    EXPECT_TRUE(CopyOut<uint16_t>(backend, buffer) ==
-                std::vector<uint16_t>(whole.begin() + rows.begin * h, whole.begin() + rows.end * h))
-        << name;
-  };
+// Compares what the rank at `grid` holds: everything that it should, and no more.
+class StageComparison {
+ public:
+  StageComparison(Backend& backend, const ModelConfig& config, const ProcessGrid& grid,
+                  const ExpectedWeights& expected)
+      : backend_(backend),
+        config_(config),
+        grid_(grid),
+        expected_(expected),
+        shard_(ShardLayer(config.shape, grid.tp, grid.tp_rank())),
+        hidden_{0, config.shape.hidden} {}
 
-  EXPECT_EQ(stage.layer_range, StageLayers(config.shape.layers, grid.pp, grid.stage()));
-  ASSERT_EQ(static_cast<int64_t>(stage.layers.size()), stage.layer_range.size());
-  for (size_t i = 0; i < stage.layers.size(); ++i) {
-    const LayerWeights& layer = stage.layers[i];
-    const std::string p = TinyModel::Prefix(static_cast<int>(stage.layer_range.begin) + static_cast<int>(i));
-    TestMatrix qkv = {0, h, {}};
+  void Stage(const StageWeights& stage) {
+    const Range layers = StageLayers(config_.shape.layers, grid_.pp, grid_.stage());
+    EXPECT_EQ(stage.layer_range, layers);
+    ASSERT_EQ(static_cast<int64_t>(stage.layers.size()), layers.size());
+    for (int64_t i = 0; i < layers.size(); ++i) {
+      const std::string prefix = TinyModel::Prefix(static_cast<int>(layers.begin + i));
+      Attention(stage.layers[static_cast<size_t>(i)], prefix);
+      Ffn(stage.layers[static_cast<size_t>(i)], prefix);
+    }
+    const bool tied = config_.tied_embeddings;
+    Table(stage.embedding, "model.embed_tokens", grid_.first_stage() || (grid_.last_stage() && tied));
+    Table(stage.head, tied ? "model.embed_tokens" : "lm_head", grid_.last_stage() && !tied);
+    Vector(stage.final_norm, "model.norm", hidden_, grid_.last_stage());
+  }
+
+ private:
+  void Attention(const LayerWeights& layer, const std::string& prefix) {
+    const int64_t dim = config_.shape.head_dim;
+    const Range kv = {shard_.heads.kv_begin * dim, (shard_.heads.kv_begin + shard_.heads.kv_heads) * dim};
+    const std::string self = prefix + "self_attn.";
+    TestMatrix qkv = {0, hidden_.size(), {}};
     std::vector<float> scales;
-    for (const auto& [name, rows] : {std::pair{"q_proj", shard.attention}, {"k_proj", kv}, {"v_proj", kv}}) {
-      const TestMatrix part = Part(expected.matrices.at(p + "self_attn." + name), rows, {0, h});
+    for (const auto& [name, rows] : {std::pair{"q_proj", shard_.attention}, {"k_proj", kv}, {"v_proj", kv}}) {
+      const TestMatrix part = Part(expected_.matrices.at(self + name), rows, hidden_);
       qkv.outputs += part.outputs;
       qkv.trits.insert(qkv.trits.end(), part.trits.begin(), part.trits.end());
-      scales.insert(scales.end(), static_cast<size_t>(rows.size()),
-                    expected.scales.at(p + "self_attn." + name));
+      scales.insert(scales.end(), static_cast<size_t>(rows.size()), expected_.scales.at(self + name));
     }
-    ExpectMatrix(backend, layer.qkv, qkv, scales, p + "qkv");
-    expect_matrix(layer.o, p + "self_attn.o_proj", {0, h}, shard.attention);
-    expect_matrix(layer.gate, p + "mlp.gate_proj", shard.ffn, {0, h});
-    expect_matrix(layer.up, p + "mlp.up_proj", shard.ffn, {0, h});
-    expect_matrix(layer.down, p + "mlp.down_proj", {0, h}, shard.ffn);
-    expect_vector(layer.input_norm, p + "input_layernorm", {0, h});
-    expect_vector(layer.post_norm, p + "post_attention_layernorm", {0, h});
-    EXPECT_EQ(layer.attn_sub_norm.empty(), !config.sub_norms);
-    EXPECT_EQ(layer.ffn_sub_norm.empty(), !config.sub_norms);
-    if (config.sub_norms) {
-      expect_vector(layer.attn_sub_norm, p + "self_attn.attn_sub_norm", shard.attention);
-      expect_vector(layer.ffn_sub_norm, p + "mlp.ffn_sub_norm", shard.ffn);
-    }
+    ExpectMatrix(backend_, layer.qkv, qkv, scales, self + "qkv");
+    Matrix(layer.o, self + "o_proj", hidden_, shard_.attention);
+    Vector(layer.input_norm, prefix + "input_layernorm", hidden_, true);
+    Vector(layer.attn_sub_norm, self + "attn_sub_norm", shard_.attention, config_.sub_norms);
   }
-  const bool tied = config.tied_embeddings;
-  expect_table(stage.embedding, "model.embed_tokens", grid.first_stage() || (grid.last_stage() && tied));
-  expect_table(stage.head, tied ? "model.embed_tokens" : "lm_head", grid.last_stage() && !tied);
-  EXPECT_EQ(stage.final_norm.empty(), !grid.last_stage());
-  if (grid.last_stage()) expect_vector(stage.final_norm, "model.norm", {0, h});
-}
+
+  void Ffn(const LayerWeights& layer, const std::string& prefix) {
+    Matrix(layer.gate, prefix + "mlp.gate_proj", shard_.ffn, hidden_);
+    Matrix(layer.up, prefix + "mlp.up_proj", shard_.ffn, hidden_);
+    Matrix(layer.down, prefix + "mlp.down_proj", hidden_, shard_.ffn);
+    Vector(layer.post_norm, prefix + "post_attention_layernorm", hidden_, true);
+    Vector(layer.ffn_sub_norm, prefix + "mlp.ffn_sub_norm", shard_.ffn, config_.sub_norms);
+  }
+
+  void Matrix(const TernaryLinear& linear, const std::string& name, Range rows, Range columns) {
+    ExpectMatrix(backend_, linear, Part(expected_.matrices.at(name), rows, columns),
+                 std::vector<float>(static_cast<size_t>(rows.size()), expected_.scales.at(name)), name);
+  }
+
+  void Vector(const Buffer& buffer, const std::string& name, Range part, bool here) {
+    std::vector<float> want;
+    if (here) {
+      const std::vector<float>& whole = expected_.vectors.at(name);
+      want.assign(whole.begin() + part.begin, whole.begin() + part.end);
+    }
+    EXPECT_EQ(CopyOut<float>(backend_, buffer), want) << name;
+  }
+
+  void Table(const Buffer& buffer, const std::string& name, bool here) {
+    const std::vector<uint16_t>& whole = expected_.tables.at(name);
+    const Range rows = here ? shard_.vocab : Range{};
+    const std::vector<uint16_t> want(whole.begin() + rows.begin * hidden_.size(),
+                                     whole.begin() + rows.end * hidden_.size());
+    EXPECT_TRUE(CopyOut<uint16_t>(backend_, buffer) == want) << name << ": other values";
+  }
+
+  Backend& backend_;
+  const ModelConfig& config_;
+  const ProcessGrid& grid_;
+  const ExpectedWeights& expected_;
+  const LayerShard shard_;
+  const Range hidden_;
+};
 
 // Loads every rank of every grid and compares it.
 inline void ExpectAllShards(WeightSource& source, const ExpectedWeights& expected,
@@ -155,7 +178,7 @@ inline void ExpectAllShards(WeightSource& source, const ExpectedWeights& expecte
         ASSERT_TRUE(stage.ok()) << stage.status();
         SCOPED_TRACE("tp " + std::to_string(tp) + " pp " + std::to_string(pp) + " rank " +
                      std::to_string(rank));
-        ExpectStage(*backend, source.config(), grid, *stage, expected);
+        StageComparison(*backend, source.config(), grid, expected).Stage(*stage);
       }
     }
   }

@@ -31,9 +31,9 @@ std::vector<T> Values(const SafetensorsFile& file, const std::string& name) {
 }
 
 struct Demo {
-  std::string folder;   // below the repository's root
+  std::string folder;  // below the repository's root
   std::string goldens;
-  int margins;          // positions with a margin of at least 1
+  int margins;  // positions with a margin of at least 1
 };
 
 // One rank with the whole model, driven without a scheduler.
@@ -129,7 +129,7 @@ TEST_P(Golden, TeacherForcedArgMax) {
 INSTANTIATE_TEST_SUITE_P(Demos, Golden,
                          testing::Values(Demo{"configs/demo", "tests/data/demo-a4.8", 379},
                                          Demo{"tests/data/demo-b1.58", "tests/data/demo-b1.58", 363}),
-                         [](const auto& info) { return info.index == 0 ? "a48" : "b158"; });
+                         [](const auto& test) { return test.index == 0 ? "a48" : "b158"; });
 
 }  // namespace
 }  // namespace ternion

@@ -31,7 +31,8 @@ std::vector<GenerateRequest> MixedRequests(int64_t vocab) {
   std::vector<GenerateRequest> requests;
   for (int i = 0; i < 9; ++i) {
     GenerateRequest request;
-    for (int t = 0; t < 1 + 13 * i; ++t) request.prompt.push_back(static_cast<int32_t>((7 * t + 131 * i) % vocab));
+    for (int t = 0; t < 1 + 13 * i; ++t)
+      request.prompt.push_back(static_cast<int32_t>((7 * t + 131 * i) % vocab));
     request.max_tokens = 3 + i % 4;
     request.hash_logits = true;
     if (i % 2 == 1) request.sampling = {0.8f, i % 3 == 0 ? 0 : 40, 0.9f, static_cast<uint64_t>(i)};
@@ -94,13 +95,14 @@ TEST_P(Exactness, SequenceParallelAndOneShotGiveTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Grids, Exactness,
-                         testing::Values(Case{"tiny-a4.8", 1, 1}, Case{"tiny-a4.8", 2, 1}, Case{"tiny-a4.8", 4, 1},
-                                         Case{"tiny-a4.8", 8, 1}, Case{"tiny-a4.8", 1, 2}, Case{"tiny-a4.8", 2, 2},
-                                         Case{"tiny-a4.8", 1, 4}, Case{"tiny-silu", 1, 1}, Case{"tiny-silu", 3, 1},
-                                         Case{"tiny-silu", 2, 3}),
-                         [](const auto& info) {
-                           std::string name = info.param.model + "_tp" + std::to_string(info.param.tp) + "_pp" +
-                                              std::to_string(info.param.pp);
+                         testing::Values(Case{"tiny-a4.8", 1, 1}, Case{"tiny-a4.8", 2, 1},
+                                         Case{"tiny-a4.8", 4, 1}, Case{"tiny-a4.8", 8, 1},
+                                         Case{"tiny-a4.8", 1, 2}, Case{"tiny-a4.8", 2, 2},
+                                         Case{"tiny-a4.8", 1, 4}, Case{"tiny-silu", 1, 1},
+                                         Case{"tiny-silu", 3, 1}, Case{"tiny-silu", 2, 3}),
+                         [](const auto& test) {
+                           std::string name = test.param.model + "_tp" + std::to_string(test.param.tp) +
+                                              "_pp" + std::to_string(test.param.pp);
                            for (char& c : name) c = isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });

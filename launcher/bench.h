@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "launcher/options.h"
+#include "parallel/mpi_session.h"
+
+namespace ternion {
+
+struct KernelBenchOptions {
+  JobOptions job;
+  std::vector<int64_t> tokens = {1, 4, 16, 512};
+  int repetitions = 20;
+};
+
+// The ternary matmuls of one layer of the model on this rank's share of the cores: time, bytes of packed
+// weights a second and its share of the read bandwidth measured in the same run (one token), operations a
+// second (many). Weights rotate over more than 512 MB, so that no cache holds them.
+int BenchKernels(MpiSession& mpi, const KernelBenchOptions& options);
+
+struct StepBenchOptions {
+  JobOptions job;
+  std::vector<int64_t> prefill_tokens = {512};
+  int64_t decode_tokens = 64;
+  std::vector<int64_t> batches = {1};
+};
+
+// Whole steps through the scheduler and all ranks: tokens a second of prompts and of decoding.
+int BenchSteps(MpiSession& mpi, const StepBenchOptions& options);
+
+}  // namespace ternion

@@ -1,0 +1,98 @@
+// Same tokens, bit for bit: the hash over all logits of a run does not depend on how many ranks there are,
+// how the prompt was fed, or how many threads worked.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "tests/support/program.h"
+
+namespace ternion {
+namespace {
+
+std::string LogitsHash(const nlohmann::json& run) { return run.value("logits_hash", ""); }
+
+class GridTest : public testing::TestWithParam<std::tuple<int, int>> {
+ protected:
+  int tp() const { return std::get<0>(GetParam()); }
+  int pp() const { return std::get<1>(GetParam()); }
+};
+
+TEST_P(GridTest, LogitsAreThoseOfOneRank) {
+  const std::vector<std::string> arguments = {"generate",
+                                              DemoModel(),
+                                              "--max-tokens=8",
+                                              "--ignore-eos",
+                                              "--prompt",
+                                              "The unordered_map container stores its elements in buckets, "
+                                              "and each bucket is chosen by the hash of a key"};
+  const nlohmann::json alone = RunForJson(1, 1, arguments);
+  ASSERT_GE(alone["prompt_ids"].size(), 20u);
+  ASSERT_EQ(alone["ids"].size(), 8u);
+  const nlohmann::json sharded = RunForJson(tp(), pp(), arguments);
+  EXPECT_EQ(sharded["ids"], alone["ids"]);
+  EXPECT_EQ(LogitsHash(sharded), LogitsHash(alone));
+}
+
+std::string GridName(const testing::TestParamInfo<std::tuple<int, int>>& info) {
+  return "tp" + std::to_string(std::get<0>(info.param)) + "pp" + std::to_string(std::get<1>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(AllGrids, GridTest,
+                         testing::Combine(testing::Values(1, 2, 4, 8), testing::Values(1, 2, 4)), GridName);
+
+// 300 ids: more than four KV blocks, with a ragged end for every piece length below.
+std::vector<std::string> LongPrompt(const std::string& kv_cache) {
+  std::vector<int> ids;
+  for (int i = 0; i < 300; ++i) ids.push_back((i * i * 31 + i * 7) % 4000);
+  return {"generate",       DemoModel(),    "--ids=" + absl::StrJoin(ids, ","),
+          "--max-tokens=4", "--ignore-eos", "--kv-cache=" + kv_cache};
+}
+
+class PiecesTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(PiecesTest, PromptMayBeFedInPieces) {
+  const std::string whole = LogitsHash(RunForJson(1, 1, LongPrompt(GetParam())));
+  ASSERT_FALSE(whole.empty());
+  for (const char* pieces : {"1", "7", "64", "130"}) {
+    for (const auto& [tp, pp] : {std::pair(1, 1), std::pair(2, 2)}) {
+      std::vector<std::string> arguments = LongPrompt(GetParam());
+      arguments.push_back(std::string("--max-batch-tokens=") + pieces);
+      EXPECT_EQ(LogitsHash(RunForJson(tp, pp, arguments)), whole)
+          << "in pieces of " << pieces << " tokens at tp " << tp << ", pp " << pp;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(KvFormats, PiecesTest, testing::Values("f32", "f16"),
+                         [](const auto& test) { return test.param; });
+
+TEST(ThreadsTest, DoNotChangeBits) {
+  std::vector<std::string> arguments = LongPrompt("f16");
+  const std::string one = LogitsHash(RunForJson(1, 1, arguments));
+  arguments.push_back("--json");
+  for (const char* threads : {"--threads=2", "--threads=3"}) {
+    std::vector<std::string> more = arguments;
+    more.push_back(threads);
+    const ProgramResult result = RunProgram(1, more);
+    ASSERT_EQ(result.exit_status, 0) << result.err;
+    EXPECT_EQ(LogitsHash(nlohmann::json::parse(result.out)), one) << threads;
+  }
+}
+
+// A sampled run draws by seed, choice and position, so it too is the same on every grid.
+TEST(SamplingTest, SeededDrawsAreThoseOfOneRank) {
+  const std::vector<std::string> arguments = {"generate",   DemoModel(),         "--prompt",
+                                              "A mutex is", "--max-tokens=24",   "--ignore-eos",
+                                              "--seed=7",   "--temperature=0.9", "--top-p=0.95"};
+  const nlohmann::json alone = RunForJson(1, 1, arguments);
+  ASSERT_EQ(alone["ids"].size(), 24u);
+  for (const auto& [tp, pp] : {std::pair(2, 1), std::pair(1, 2), std::pair(4, 2)}) {
+    EXPECT_EQ(RunForJson(tp, pp, arguments)["ids"], alone["ids"]) << "at tp " << tp << ", pp " << pp;
+  }
+}
+
+}  // namespace
+}  // namespace ternion

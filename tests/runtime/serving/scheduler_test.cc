@@ -1,0 +1,209 @@
+#include "runtime/serving/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace ternion {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+SchedulerLimits Limits() {
+  SchedulerLimits limits;
+  limits.max_model_len = 256;
+  limits.max_batch_tokens = 32;
+  limits.max_sequences = 4;
+  limits.max_queue = 8;
+  limits.blocks = 16;
+  limits.vocab = 100;
+  limits.eos_ids = {2};
+  return limits;
+}
+
+GenerateRequest Request(int64_t prompt, int64_t max_tokens) {
+  GenerateRequest request;
+  request.prompt.assign(prompt, 7);
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+TokenSink Ignore() {
+  return [](const TokenEvent&) {};
+}
+
+// What a model would answer: `token` for every sequence that samples.
+StepResult Answer(const StepPlan& plan, int32_t token) {
+  StepResult result;
+  result.step = plan.step;
+  for (const StepSequence& s : plan.sequences) {
+    if (s.sample || !s.targets.empty()) result.sequences.push_back({s.id, s.sample ? token : -1, 0, 0});
+  }
+  return result;
+}
+
+std::vector<size_t> TokenCounts(const StepPlan& plan) {
+  std::vector<size_t> counts;
+  for (const StepSequence& s : plan.sequences) counts.push_back(s.tokens.size());
+  return counts;
+}
+
+TEST(Scheduler, RefusesWhatCanNeverRun) {
+  Scheduler scheduler(Limits());
+  const auto message = [&](GenerateRequest request) {
+    return std::string(scheduler.Submit(std::move(request), Ignore()).status().message());
+  };
+  EXPECT_THAT(message(Request(0, 1)), HasSubstr("the prompt is empty"));
+  EXPECT_THAT(message(Request(256, 1)), HasSubstr("256 tokens; the context of 256 holds at most 255"));
+  EXPECT_THAT(message(Request(1, 0)), HasSubstr("max_tokens"));
+  GenerateRequest outside = Request(1, 1);
+  outside.prompt[0] = 100;
+  EXPECT_THAT(message(outside), HasSubstr("token id 100 is outside the vocabulary of 100"));
+  SchedulerLimits few = Limits();
+  few.blocks = 1;
+  EXPECT_THAT(std::string(Scheduler(few).Submit(Request(60, 100), Ignore()).status().message()),
+              HasSubstr("needs 3 KV blocks"));
+}
+
+TEST(Scheduler, BoundsTheQueue) {
+  Scheduler scheduler(Limits());
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(scheduler.Submit(Request(1, 1), Ignore()).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(scheduler.Submit(Request(1, 1), Ignore()).status()));
+}
+
+TEST(Scheduler, CutsPromptsToTheBudgetAndDecodesFirst) {
+  Scheduler scheduler(Limits());
+  ASSERT_TRUE(scheduler.Submit(Request(40, 3), Ignore()).ok());
+  ASSERT_TRUE(scheduler.Submit(Request(30, 3), Ignore()).ok());
+  const auto first = scheduler.PlanStep();
+  EXPECT_THAT(TokenCounts(*first), ElementsAre(32));
+  EXPECT_FALSE(first->sequences[0].sample);
+  scheduler.Commit(Answer(*first, 9));
+  const auto second = scheduler.PlanStep();
+  EXPECT_THAT(TokenCounts(*second), ElementsAre(8, 24));
+  EXPECT_TRUE(second->sequences[0].sample);
+  EXPECT_EQ(second->sequences[0].position, 32);
+  scheduler.Commit(Answer(*second, 9));
+  const auto third = scheduler.PlanStep();
+  EXPECT_THAT(TokenCounts(*third), ElementsAre(1, 6));
+  EXPECT_EQ(third->sequences[0].tokens[0], 9);
+}
+
+TEST(Scheduler, EndsByEosStopIdLengthAndContext) {
+  const auto finish = [](GenerateRequest request, int32_t token) {
+    Scheduler scheduler(Limits());
+    EXPECT_TRUE(scheduler.Submit(std::move(request), Ignore()).ok());
+    std::optional<FinishReason> reason;
+    int64_t tokens = 0;
+    while (const auto plan = scheduler.PlanStep()) {
+      for (const auto& notice : scheduler.Commit(Answer(*plan, token))) {
+        ++tokens;
+        reason = notice.event.finish;
+      }
+    }
+    EXPECT_EQ(scheduler.free_blocks(), 16);
+    return std::pair(reason, tokens);
+  };
+  EXPECT_EQ(finish(Request(3, 5), 2), std::pair(std::optional(FinishReason::kStop), int64_t{1}));
+  EXPECT_EQ(finish(Request(3, 5), 9), std::pair(std::optional(FinishReason::kLength), int64_t{5}));
+  EXPECT_EQ(finish(Request(250, 50), 9), std::pair(std::optional(FinishReason::kLength), int64_t{6}));
+  GenerateRequest stop = Request(3, 5);
+  stop.stop_ids = {9};
+  EXPECT_EQ(finish(stop, 9), std::pair(std::optional(FinishReason::kStop), int64_t{1}));
+  GenerateRequest ignore = Request(3, 4);
+  ignore.ignore_eos = true;
+  EXPECT_EQ(finish(ignore, 2), std::pair(std::optional(FinishReason::kLength), int64_t{4}));
+}
+
+TEST(Scheduler, APipelineHasDifferentSequencesInFlight) {
+  SchedulerLimits limits = Limits();
+  limits.pipeline_stages = 2;
+  Scheduler scheduler(limits);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.Submit(Request(2, 3), Ignore()).ok());
+  const auto a = scheduler.PlanStep();
+  const auto b = scheduler.PlanStep();
+  EXPECT_EQ(a->sequences.size(), 2u);
+  EXPECT_EQ(b->sequences.size(), 2u);
+  EXPECT_NE(a->sequences[0].id, b->sequences[0].id);
+  EXPECT_FALSE(scheduler.PlanStep().has_value());
+  scheduler.Commit(Answer(*a, 9));
+  EXPECT_EQ(scheduler.PlanStep()->sequences[0].id, a->sequences[0].id);
+}
+
+TEST(Scheduler, ACancelledSequenceKeepsItsBlocksWhileAPlanHoldsIt) {
+  Scheduler scheduler(Limits());
+  const uint64_t id = *scheduler.Submit(Request(100, 3), Ignore());
+  const auto plan = scheduler.PlanStep();
+  const auto notice = scheduler.Cancel(id);
+  ASSERT_TRUE(notice.has_value());
+  EXPECT_EQ(notice->event.finish, FinishReason::kCancelled);
+  EXPECT_EQ(scheduler.free_blocks(), 14);
+  EXPECT_TRUE(scheduler.Commit(Answer(*plan, 9)).empty());
+  EXPECT_EQ(scheduler.free_blocks(), 16);
+  EXPECT_FALSE(scheduler.Cancel(id).has_value());
+}
+
+// Random traffic: every request gets its tokens once and in order, and all blocks come back.
+TEST(Scheduler, LosesAndRepeatsNothing) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 20; ++round) {
+    SchedulerLimits limits = Limits();
+    limits.pipeline_stages = 1 + round % 3;
+    limits.max_batch_tokens = 1 + static_cast<int64_t>(random() % 40);
+    limits.max_queue = 1000;
+    Scheduler scheduler(limits);
+    std::map<uint64_t, int64_t> want;
+    std::map<uint64_t, int64_t> got;
+    std::map<uint64_t, int64_t> cached;
+    std::deque<StepPlan> in_flight;
+    for (int i = 0; i < 30; ++i) {
+      const auto max_tokens = static_cast<int64_t>(1 + random() % 6);
+      want[*scheduler.Submit(Request(1 + random() % 100, max_tokens), Ignore())] = max_tokens;
+    }
+    while (true) {
+      if (auto plan = scheduler.in_flight() < limits.pipeline_stages ? scheduler.PlanStep() : std::nullopt) {
+        EXPECT_LE(plan->tokens(), limits.max_batch_tokens);
+        for (const StepSequence& s : plan->sequences) {
+          EXPECT_EQ(s.position, cached[s.id]);
+          cached[s.id] += static_cast<int64_t>(s.tokens.size());
+          EXPECT_GE(static_cast<int64_t>(s.block_table.size()), BlocksFor(cached[s.id]));
+          got[s.id] += s.sample ? 1 : 0;
+        }
+        in_flight.push_back(*std::move(plan));
+        continue;
+      }
+      if (in_flight.empty()) break;
+      scheduler.Commit(Answer(in_flight.front(), 9));
+      in_flight.pop_front();
+    }
+    EXPECT_EQ(want, got);
+    EXPECT_EQ(scheduler.free_blocks(), limits.blocks);
+    EXPECT_EQ(scheduler.running() + scheduler.waiting(), 0);
+  }
+}
+
+TEST(StepCodec, RoundTripAndMalformedFrames) {
+  Scheduler scheduler(Limits());
+  ASSERT_TRUE(scheduler.Submit(Request(5, 3), Ignore()).ok());
+  StepPlan plan = *scheduler.PlanStep();
+  plan.released = {3, 4};
+  plan.sequences[0].sampling = {0.5f, 7, 0.25f, 99};
+  const std::string bytes = EncodePlan(plan);
+  const auto decoded = DecodePlan(bytes);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(EncodePlan(*decoded), bytes);
+  EXPECT_EQ(decoded->sequences[0].tokens, plan.sequences[0].tokens);
+  EXPECT_EQ(decoded->sequences[0].sampling.seed, 99u);
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_FALSE(DecodePlan(bytes.substr(0, length)).ok()) << length;
+  }
+  EXPECT_FALSE(DecodePlan(bytes + "x").ok());
+  EXPECT_FALSE(DecodePlan(std::string(8, '\0') + "\xff\xff\xff\xff").ok());
+  const std::string answer = EncodeResult(Answer(plan, 9));
+  EXPECT_EQ(DecodeResult(answer)->sequences[0].token, 9);
+}
+
+}  // namespace
+}  // namespace ternion
