@@ -66,7 +66,8 @@ class Backend {
   // x[t][i] = 0 where |x[t][i]| < threshold[t].
   virtual void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) = 0;
 
-  // Packs W [outputs, inputs] for TernaryMatmul. Fails with kResourceExhausted.
+  // Packs W [outputs, inputs] for TernaryMatmul. Fails with kResourceExhausted, or with kInvalidArgument where the
+  // reader gives a code above 2.
   virtual absl::StatusOr<PackedTernary> PackTernary(TernaryLayout layout, int64_t outputs, int64_t inputs,
                                                     TritReader reader) = 0;
   // out = codes . W^T, exact.                                   codes [T, inputs], out [T, outputs]
@@ -77,8 +78,8 @@ class Backend {
   //                                     sums, y [T, n], row_scale [1, T], weight_scale [1, n]
   virtual void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
                           TensorView<const float> weight_scale, TensorView<float> y) = 0;
-  // y[t][o] = relu(g)^2 * u with g, u = Dequantize of codes . gate^T and codes . up^T. Weights of `up` whose gate
-  // is not positive are not read, where that is faster.         gate, up: kByOutput [n, inputs], y [T, n]
+  // y[t][o] = (g * g) * u where g > 0, else +0, with g, u = Dequantize of codes . gate^T and codes . up^T. Weights of
+  // `up` whose gate is not positive are not read, where that is faster.   gate, up: kByOutput [n, inputs], y [T, n]
   virtual void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                           TensorView<const float> gate_scale, TensorView<const float> up_scale,
                           TensorView<float> y) = 0;
@@ -102,9 +103,10 @@ class Backend {
   virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads,
                        absl::Span<const KvSlice> slices_host, const KvLayer& cache) = 0;
   // Causal softmax(q k^T / sqrt(head_dim)) v over the cache alone; qkv as above.     out [T, query_heads * head_dim]
-  // By blocks of kKvBlockTokens absolute positions: score = sum over channels in ascending order of q * k, times
-  // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position; blocks
-  // merge in ascending order: M' = max(M, m), L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
+  // By blocks of kKvBlockTokens absolute positions: score = the sum of q * k by segments of 16 channels (each added in
+  // ascending order, then the segments), times 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p,
+  // a = sum p * v in ascending position; blocks merge in ascending order: M' = max(M, m),
+  // L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
   virtual void Attention(TensorView<const float> qkv, const HeadShard& heads,
                          absl::Span<const KvSlice> slices_host, const KvLayer& cache,
                          TensorView<float> out) = 0;

@@ -201,9 +201,13 @@ absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
                            ParseOpenAiRequest(endpoint, connection_->TakeBody()));
   if (!request.model.empty() && request.model != served) return ModelNotFound(request.model, served);
   TERNION_ASSIGN_OR_RETURN(std::vector<PreparedPrompt> prompts, PreparePrompts(request, model));
-  TERNION_ASSIGN_OR_RETURN(std::unique_ptr<Generation> generation,
-                           Generation::Start(model, request.stop, std::move(prompts), connection_->Waker()));
-  return Started{OpenAiResponse(request, served, MakeRequestId(), std::time(nullptr)), std::move(generation),
+  auto generation = Generation::Start(model, request.stop, std::move(prompts), connection_->Waker());
+  // The other parameters were checked on the way; what the engine refuses is the prompt.
+  if (absl::IsInvalidArgument(generation.status())) {
+    return BlameParam(endpoint == Endpoint::kChat ? "messages" : "prompt", generation.status());
+  }
+  if (!generation.ok()) return generation.status();
+  return Started{OpenAiResponse(request, served, MakeRequestId(), std::time(nullptr)), *std::move(generation),
                  request.stream};
 }
 

@@ -30,8 +30,8 @@ struct GatedUnit {
 struct Chunk {
   int64_t begin;
   int64_t n;
-  int64_t token = 0;
-  int64_t tokens = 0;
+  int64_t token;
+  int64_t tokens;
 };
 
 // sums [tokens, n] of the block's tokens with the chunk's rows of w.
@@ -55,12 +55,13 @@ void CheckShapes(const PackedTernary& gate, const PackedTernary& up, const Quant
 template <typename Body>
 void ForEachChunk(const GatedUnit& unit, ThreadPool& pool, const Body& body) {
   const int64_t channels = unit.gate.outputs, tokens = unit.codes.tokens();
-  const int64_t rows = RowsPerTask(channels, unit.groups(), tokens, pool.threads());
-  pool.ForEach(CeilDivide(channels, rows), [&](int64_t task) {
-    Chunk chunk{task * rows, std::min(rows, channels - task * rows)};
-    for (; chunk.token < tokens; chunk.token += kBlockTokens) {
-      chunk.tokens = std::min(kBlockTokens, tokens - chunk.token);
-      body(chunk);
+  const RowSplit split = SplitRows(channels, unit.groups(), tokens, pool.threads());
+  pool.ForEach(CeilDivide(channels, split.task_rows), [&](int64_t task) {
+    const int64_t end = std::min((task + 1) * split.task_rows, channels);
+    for (int64_t row = task * split.task_rows; row < end; row += split.pass_rows) {
+      for (int64_t token = 0; token < tokens; token += kBlockTokens) {
+        body(Chunk{row, std::min(split.pass_rows, end - row), token, std::min(kBlockTokens, tokens - token)});
+      }
     }
   });
 }

@@ -10,50 +10,62 @@ namespace {
 // The share of non-zero inputs from which all lines are streamed.
 constexpr double kStreamFrom = 0.75;
 
+// values[i] = codes[(begin + i) * step mod n] for i < count.
+void Gather(const int8_t* codes, int64_t n, int64_t step, int64_t begin, int64_t count, int8_t* values) {
+  // Four walks side by side: each waits for its own last step.
+  int64_t at[4];
+  for (int64_t k = 0; k < 4; ++k) at[k] = (begin + k) * step % n;
+  const int64_t stride = 4 * step % n;
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (int64_t k = 0; k < 4; ++k) {
+      values[i + k] = codes[at[k]];
+      at[k] += stride;
+      at[k] -= at[k] >= n ? n : 0;
+    }
+  }
+  for (int64_t k = 0; i + k < count; ++k) values[i + k] = codes[at[k]];
+}
+
 }  // namespace
 
-InputLists::InputLists(TensorView<const int8_t> codes, const TernaryKernels& kernels)
+InputLists::InputLists(TensorView<const int8_t> codes, int64_t begin, int64_t end,
+                       const TernaryKernels& kernels)
     : codes_(codes),
-      step_(ScatterStep(codes.cols())),
-      stride_(codes.cols() + 16),
-      all_quads_(CeilDivide(codes.cols(), kQuadInputs)),
+      begin_(begin),
+      end_(end),
+      stride_(end - begin + 16),
       offsets_(codes.rows() * stride_),
-      all_offsets_(all_quads_ * kQuadInputs),
       values_(codes.rows() * stride_),
-      quads_(codes.rows()),
-      sums_(codes.rows()) {
-  bool any_all = false;
+      lists_(codes.rows()) {
   for (int64_t t = 0; t < codes.rows(); ++t) {
-    List(t, kernels);
-    any_all |= all(t);
-  }
-  // Lines beyond the inputs, in the last quad, are line 0 times zero.
-  for (int64_t i = 0; any_all && i < all_quads_ * kQuadInputs; ++i) {
-    all_offsets_[i] = i < codes.cols() ? static_cast<uint32_t>(i * kLineBytes) : 0;
+    // Of the whole token, as all its ranges must decide alike.
+    const auto used = static_cast<double>(kernels.count_inputs(codes.row(t), codes.cols()));
+    const bool stream = used >= kStreamFrom * static_cast<double>(codes.cols());
+    lists_[t] = stream ? ListLines(t) : ListNonZero(t, kernels);
+    lists_[t].sum = kernels.sum_codes(lists_[t].values, lists_[t].quads * kQuadInputs);
   }
 }
 
-void InputLists::List(int64_t token, const TernaryKernels& kernels) {
+InputLists::List InputLists::ListNonZero(int64_t token, const TernaryKernels& kernels) {
+  uint32_t* offsets = offsets_.data() + token * stride_;
   int8_t* values = values_.data() + token * stride_;
-  const InputCodes inputs{codes_.row(token), codes_.cols(), step_};
-  quads_[token] = kernels.list_inputs(inputs, offsets_.data() + token * stride_, values);
-  const double share = static_cast<double>(quads_[token]) / static_cast<double>(all_quads_);
-  if (share >= kStreamFrom) ListAll(token);
-  sums_[token] = kernels.sum_codes(values, quads_[token] * kQuadInputs);
-  most_quads_ = std::max(most_quads_, quads_[token]);
+  const int64_t lines = codes_.cols(), step = ScatterStep(lines);
+  const InputCodes inputs{codes_.row(token) + begin_, end_ - begin_, begin_ * step % lines, step, lines};
+  return {offsets, values, kernels.list_inputs(inputs, offsets, values), 0, 0};
 }
 
-void InputLists::ListAll(int64_t token) {
-  const int8_t* codes = codes_.row(token);
+InputLists::List InputLists::ListLines(int64_t token) {
   int8_t* values = values_.data() + token * stride_;
-  const int64_t inputs = codes_.cols();
-  quads_[token] = all_quads_;
-  for (int64_t i = 0, line = 0; i < inputs; ++i) {
-    values[line] = codes[i];
-    line += step_;
-    line -= line >= inputs ? inputs : 0;
-  }
-  std::fill_n(values + inputs, kQuadInputs, int8_t{0});
+  const int64_t count = end_ - begin_, inputs = codes_.cols();
+  Gather(codes_.row(token), inputs, ScatterBack(inputs), begin_, count, values);
+  if (count % kQuadInputs == 0) return {nullptr, values, count / kQuadInputs, begin_ * kLineBytes, 0};
+  // A last quad that is not full would reach beyond the range, and beyond the matrix: it is spelled out.
+  uint32_t* offsets = offsets_.data() + token * stride_;
+  std::fill_n(values + count, kQuadInputs, int8_t{0});
+  for (int64_t i = 0; i < count; ++i) offsets[i] = static_cast<uint32_t>(i * kLineBytes);
+  std::fill_n(offsets + count, kQuadInputs, 0u);
+  return {offsets, values, CeilDivide(count, kQuadInputs), begin_ * kLineBytes, 0};
 }
 
 }  // namespace ternion::cpu

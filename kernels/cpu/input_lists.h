@@ -8,38 +8,39 @@
 
 namespace ternion::cpu {
 
-// Activations as the kernels of a kByInput matrix read them: every token's non-zero inputs, in quads. Where
-// few are zero, a token's list is all inputs, in the order of their lines: that is a stream, which memory
-// serves best.
+// Some tokens' activations as the kernels of a kByInput matrix read them, or one of the ranges that share a token's
+// inputs between tasks. A token with many zeros has a list of its other inputs. One with few streams all lines in
+// their own order, which memory serves best. The ranges of a token together cover its inputs once.
 class InputLists {
  public:
-  InputLists(TensorView<const int8_t> codes, const TernaryKernels& kernels);
+  // codes [T, inputs]; inputs (or lines) [begin, end) of them.
+  InputLists(TensorView<const int8_t> codes, int64_t begin, int64_t end, const TernaryKernels& kernels);
 
   int64_t tokens() const { return codes_.rows(); }
-  int64_t most_quads() const { return most_quads_; }
-
-  int64_t quads(int64_t token) { return quads_[token]; }
-  const uint32_t* offsets(int64_t token) {  // [4 * quads] byte offsets of lines
-    return all(token) ? all_offsets_.data() : offsets_.data() + token * stride_;
-  }
-  const int8_t* values(int64_t token) { return values_.data() + token * stride_; }  // [4 * quads]
-  int32_t sum(int64_t token) { return sums_[token]; }                               // of the values
-  bool all(int64_t token) { return quads_[token] == all_quads_; }
+  LineList list(int64_t token, const uint8_t* strip) { return lists_[token].At(strip); }
+  int32_t sum(int64_t token) { return lists_[token].sum; }  // of the range's codes
 
  private:
-  void List(int64_t token, const TernaryKernels& kernels);
-  void ListAll(int64_t token);
+  struct List {
+    const uint32_t* offsets;
+    const int8_t* values;
+    int64_t quads;
+    int64_t first_byte;
+    int32_t sum;
+
+    LineList At(const uint8_t* strip) const { return {strip + first_byte, offsets, values, quads}; }
+  };
+
+  List ListNonZero(int64_t token, const TernaryKernels& kernels);
+  List ListLines(int64_t token);
 
   TensorView<const int8_t> codes_;
-  int64_t step_;
+  int64_t begin_;
+  int64_t end_;
   int64_t stride_;
-  int64_t all_quads_;
-  int64_t most_quads_ = 0;
-  Scratch<uint32_t> offsets_;      // [tokens, stride]
-  Scratch<uint32_t> all_offsets_;  // [4 * all_quads], filled when a token lists all
-  Scratch<int8_t> values_;         // [tokens, stride]
-  Scratch<int64_t> quads_;         // [tokens]
-  Scratch<int32_t> sums_;          // [tokens]
+  Scratch<uint32_t> offsets_;  // [T, stride]
+  Scratch<int8_t> values_;     // [T, stride]
+  Scratch<List> lists_;        // [T]
 };
 
 }  // namespace ternion::cpu

@@ -2,17 +2,42 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
+#include <vector>
 
 namespace ternion::cpu {
 
-// Uninitialized memory for the length of one operation, aligned to a line of cache.
+// A thread's memory for intermediate results, last taken first returned. It grows to what the thread's operations
+// need at once and stays for the next: the system's allocator would give it back and fault it in again each time.
+class ScratchStack {
+ public:
+  static ScratchStack& OfThisThread();
+
+  ScratchStack() = default;
+  ~ScratchStack();
+  ScratchStack(const ScratchStack&) = delete;
+  ScratchStack& operator=(const ScratchStack&) = delete;
+
+  void* Push(size_t bytes);  // aligned to a line of cache, contents undefined
+  void Pop(void* data);
+
+ private:
+  struct Chunk {
+    char* data;
+    size_t bytes;
+    size_t used;
+  };
+
+  std::vector<Chunk> chunks_;
+  size_t top_ = 0;  // the chunk in use; those after it are empty
+};
+
+// An array on the stack of the thread that made it, which must be the one that destroys it.
 template <typename T>
 class Scratch {
  public:
   explicit Scratch(int64_t size)
-      : data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), kAlignment))) {}
-  ~Scratch() { ::operator delete(data_, kAlignment); }
+      : data_(static_cast<T*>(ScratchStack::OfThisThread().Push(static_cast<size_t>(size) * sizeof(T)))) {}
+  ~Scratch() { ScratchStack::OfThisThread().Pop(data_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
@@ -20,7 +45,6 @@ class Scratch {
   T& operator[](int64_t i) { return data_[i]; }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
   T* data_;
 };
 

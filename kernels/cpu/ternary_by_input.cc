@@ -9,104 +9,108 @@
 namespace ternion::cpu {
 namespace {
 
-// Tokens of a task where the threads divide the tokens: their lists stay in L2 beside a strip.
-constexpr int64_t kTaskTokens = 32;
-// Tokens of a thread from which they do.
+// From this many tokens of a thread on, the tasks divide the tokens.
 constexpr int64_t kOwnTokens = 8;
-// Where the threads divide the strips: strips are cut into ranges of the lists, until that many tasks per
-// thread level them out, and neighbouring strips are joined to runs, each of which fetches the head of its
-// next lines.
+// Tokens of a task: their lists stay in L2 beside a strip.
+constexpr int64_t kTaskTokens = 32;
+// Where they divide strips and inputs: inputs are cut into ranges until there are this many pieces for a thread,
+// and the pieces of neighbouring strips are joined to runs, each of which fetches ahead from strip to strip.
 constexpr int64_t kPiecesPerThread = 8;
 constexpr int64_t kRunsPerThread = 2;
-// Below this many quads a range costs more to add up than it levels.
-constexpr int64_t kMinRangeQuads = 64;
+// A range of fewer inputs costs more to add up than it levels; one of more may leave 32 bits within a kernel.
+constexpr int64_t kLeastInputs = 512;
+constexpr int64_t kMostInputs = kMaxListedQuads * kQuadInputs;
 
-int64_t Ranges(int64_t strips, int64_t quads, int threads) {
-  const int64_t wanted = threads == 1 ? 1 : CeilDivide(kPiecesPerThread * threads, strips);
-  const int64_t worth = std::max<int64_t>(1, quads / kMinRangeQuads);
-  return std::max(std::min(wanted, worth), CeilDivide(quads, kMaxListedQuads));
-}
-
-// Range 0 writes `out`, the others a part of their own, which is added at the end.
-struct Product {
-  const PackedTernary& w;
-  TensorView<int32_t> out;  // [T, outputs]
-  const TernaryKernels& kernels;
-  InputLists& lists;
-  int64_t ranges;
-  int32_t* parts;  // [ranges - 1, T, outputs]
-
-  int32_t* Row(int64_t range, int64_t token) const {
-    return (range == 0 ? out.data() : parts + (range - 1) * out.size()) + token * out.cols();
-  }
+struct Range {
+  int64_t begin;
+  int64_t end;
 };
 
-// The sums of one range of every token's list for the outputs of one strip; `next` comes after it.
-void DotStrip(const Product& product, int64_t strip, int64_t next, int64_t range) {
-  const PackedTernary& w = product.w;
-  InputLists& lists = product.lists;
-  const int64_t first = strip * kLineCodes, outputs = std::min(kLineCodes, w.outputs - first);
+// Part `index` of `parts` of [0, n), beginning at a multiple of `unit`.
+Range PartOf(int64_t n, int64_t parts, int64_t index, int64_t unit) {
+  const int64_t units = CeilDivide(n, unit);
+  return {units * index / parts * unit, std::min(units * (index + 1) / parts * unit, n)};
+}
+
+// How the tasks divide a product.
+struct Division {
+  int64_t token_parts;
+  int64_t input_parts;
+  int64_t strip_parts;
+
+  int64_t tasks() const { return token_parts * input_parts * strip_parts; }
+};
+
+Division Divide(int64_t tokens, int64_t inputs, int64_t strips, int threads) {
+  const int64_t least = CeilDivide(inputs, kMostInputs);
+  if (threads == 1 || tokens >= kOwnTokens * threads) {
+    return {CeilDivide(tokens, std::min(CeilDivide(tokens, threads), kTaskTokens)), least, 1};
+  }
+  const int64_t levelled = CeilDivide(kPiecesPerThread * threads, strips);
+  const int64_t parts = std::max(least, std::min(levelled, std::max<int64_t>(1, inputs / kLeastInputs)));
+  return {1, parts, std::min(strips, CeilDivide(kRunsPerThread * threads, parts))};
+}
+
+// The part of range 0 of the inputs goes to `out`, the others to `parts`, which are added at the end.
+struct Product {
+  const PackedTernary& w;
+  TensorView<const int8_t> codes;  // [T, inputs]
+  TensorView<int32_t> out;         // [T, outputs]
+  int32_t* parts;                  // [input_parts - 1, T, outputs]
+  Division division;
+  const TernaryKernels& kernels;
+
+  int32_t* Rows(int64_t part) const { return part == 0 ? out.data() : parts + (part - 1) * out.size(); }
+};
+
+// One strip; strip `next` comes after it.                       rows [lists.tokens(), outputs]
+void DotStrip(const Product& product, InputLists& lists, int64_t strip, int64_t next, int32_t* rows) {
+  const int64_t outputs = product.w.outputs, first = strip * kLineCodes;
+  const uint8_t* here = PackedStrip(product.w, strip);
+  const uint8_t* there = PackedStrip(product.w, next);
   for (int64_t t = 0; t < lists.tokens(); ++t) {
-    const int64_t begin = lists.quads(t) * range / product.ranges;
-    const int64_t end = lists.quads(t) * (range + 1) / product.ranges;
-    // The next token reads this strip again.
-    const int64_t then = t + 1 < lists.tokens() ? strip : next;
+    const bool last = t + 1 == lists.tokens();
+    const LineList list = lists.list(t, here);
+    LineList then = last ? lists.list(0, there) : lists.list(t + 1, here);
+    // A list cannot fetch ahead for a stream, nor a stream for a list.
+    if ((then.offsets == nullptr) != (list.offsets == nullptr)) then.quads = 0;
     product.kernels.dot_listed_inputs(
-        {PackedStrip(w, strip), PackedStrip(w, then), lists.offsets(t) + begin * kQuadInputs,
-         lists.values(t) + begin * kQuadInputs, end - begin, lists.tokens() == 1 && lists.all(t),
-         range == 0 ? lists.sum(t) : 0, outputs, product.Row(range, t) + first});
+        {list, then, lists.sum(t), std::min(kLineCodes, outputs - first), rows + t * outputs + first});
   }
 }
 
-// Strips [begin, end).
-void DotStrips(const Product& product, int64_t begin, int64_t end, int64_t range) {
-  for (int64_t strip = begin; strip < end; ++strip)
-    DotStrip(product, strip, std::min(strip + 1, end - 1), range);
+void RunTask(const Product& product, int64_t task) {
+  const Division& division = product.division;
+  const int64_t input_part = task % division.input_parts;
+  const int64_t strip_part = task / division.input_parts % division.strip_parts;
+  const int64_t token_part = task / division.input_parts / division.strip_parts;
+  const Range tokens = PartOf(product.codes.rows(), division.token_parts, token_part, 1);
+  const Range inputs = PartOf(product.w.inputs, division.input_parts, input_part, kQuadInputs);
+  const Range strips = PartOf(Strips(product.w.outputs), division.strip_parts, strip_part, 1);
+  InputLists lists(product.codes.Rows(tokens.begin, tokens.end), inputs.begin, inputs.end, product.kernels);
+  int32_t* rows = product.Rows(input_part) + tokens.begin * product.w.outputs;
+  for (int64_t strip = strips.begin; strip < strips.end; ++strip) {
+    DotStrip(product, lists, strip, std::min(strip + 1, strips.end - 1), rows);
+  }
 }
 
 void AddParts(const Product& product) {
-  for (int64_t range = 1; range < product.ranges; ++range) {
-    const int32_t* part = product.Row(range, 0);
-    int32_t* out = product.out.data();
-    for (int64_t i = 0; i < product.out.size(); ++i) out[i] += part[i];
+  int32_t* out = product.out.data();
+  for (int64_t part = 1; part < product.division.input_parts; ++part) {
+    const int32_t* rows = product.Rows(part);
+    for (int64_t i = 0; i < product.out.size(); ++i) out[i] += rows[i];
   }
-}
-
-void DivideStrips(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out,
-                  const TernaryKernels& kernels, ThreadPool& pool) {
-  InputLists lists(codes, kernels);
-  const int64_t strips = Strips(w.outputs), ranges = Ranges(strips, lists.most_quads(), pool.threads());
-  Scratch<int32_t> parts((ranges - 1) * out.size());
-  const Product product{w, out, kernels, lists, ranges, parts.data()};
-  const int64_t run = std::max<int64_t>(1, strips * ranges / (kRunsPerThread * pool.threads()));
-  pool.ForEach(CeilDivide(strips, run) * ranges, [&](int64_t task) {
-    const int64_t begin = task / ranges * run;
-    DotStrips(product, begin, std::min(begin + run, strips), task % ranges);
-  });
-  AddParts(product);
-}
-
-void DotTokens(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out,
-               const TernaryKernels& kernels) {
-  InputLists lists(codes, kernels);
-  const int64_t ranges = Ranges(Strips(w.outputs), lists.most_quads(), 1);
-  Scratch<int32_t> parts((ranges - 1) * out.size());
-  const Product product{w, out, kernels, lists, ranges, parts.data()};
-  for (int64_t range = 0; range < ranges; ++range) DotStrips(product, 0, Strips(w.outputs), range);
-  AddParts(product);
 }
 
 }  // namespace
 
 void TernaryMatmulByInput(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out,
                           const TernaryKernels& kernels, ThreadPool& pool) {
-  const int64_t tokens = codes.rows();
-  if (tokens < kOwnTokens * pool.threads()) return DivideStrips(w, codes, out, kernels, pool);
-  const int64_t share = std::min(CeilDivide(tokens, pool.threads()), kTaskTokens);
-  pool.ForEach(CeilDivide(tokens, share), [&](int64_t task) {
-    const int64_t begin = task * share, end = std::min(begin + share, tokens);
-    DotTokens(w, codes.Rows(begin, end), out.Rows(begin, end), kernels);
-  });
+  const Division division = Divide(codes.rows(), w.inputs, Strips(w.outputs), pool.threads());
+  Scratch<int32_t> parts((division.input_parts - 1) * out.size());
+  const Product product{w, codes, out, parts.data(), division, kernels};
+  pool.ForEach(division.tasks(), [&](int64_t task) { RunTask(product, task); });
+  AddParts(product);
 }
 
 }  // namespace ternion::cpu

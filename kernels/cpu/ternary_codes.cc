@@ -11,7 +11,9 @@ namespace {
 // Below this many codes a loop over tokens is over before a second thread has joined.
 constexpr int64_t kSerialCodes = 32768;
 constexpr int64_t kTasksPerThread = 3;
-constexpr int64_t kTaskBytes = 64 << 10;
+constexpr int64_t kPassBytes = 64 << 10;
+constexpr int64_t kTileRows = 4;
+constexpr int64_t kTileTokens = 6;
 
 }  // namespace
 
@@ -49,10 +51,11 @@ PaddedCodes::PaddedCodes(TensorView<const int8_t> codes, int64_t unit, const Ter
   }
 }
 
-int64_t RowsPerTask(int64_t rows, int64_t groups, int64_t tokens, int threads) {
-  int64_t per_task = CeilDivide(rows, kTasksPerThread * threads);
-  if (tokens > 1) per_task = std::min(per_task, kTaskBytes / (groups * kLineBytes));
-  return CeilDivide(std::max<int64_t>(per_task, 1), 4) * 4;
+RowSplit SplitRows(int64_t rows, int64_t groups, int64_t tokens, int threads) {
+  const int64_t task_rows = CeilDivide(CeilDivide(rows, kTasksPerThread * threads), kTileRows) * kTileRows;
+  if (tokens <= kTileTokens) return {task_rows, task_rows};
+  const int64_t resident = std::max<int64_t>(1, kPassBytes / (groups * kLineBytes * kTileRows)) * kTileRows;
+  return {task_rows, std::min(task_rows, resident)};
 }
 
 }  // namespace ternion::cpu

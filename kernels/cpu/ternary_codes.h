@@ -32,8 +32,14 @@ class PaddedCodes {
   const int8_t* rows_;
 };
 
-// Rows of a kByOutput matrix that one task takes: enough tasks to level out the threads, few enough lines to
-// stay in L2 while all tokens pass over them. A multiple of four, which is the height of a kernel's tile.
-int64_t RowsPerTask(int64_t rows, int64_t groups, int64_t tokens, int threads);
+// How the rows of a kByOutput matrix are shared out. A task takes `task_rows` neighbouring rows: few tasks, so that
+// memory is read in long streams. Within it all tokens pass over `pass_rows` rows before the next are read: one pass
+// where the tokens fit one tile of the kernel, else as many rows as stay in L2. Both are multiples of four, the
+// height of a tile.
+struct RowSplit {
+  int64_t task_rows;
+  int64_t pass_rows;
+};
+RowSplit SplitRows(int64_t rows, int64_t groups, int64_t tokens, int threads);
 
 }  // namespace ternion::cpu

@@ -34,6 +34,17 @@ constexpr int64_t ScatterStep(int64_t n) {
   return step;
 }
 
+// The step back: i * ScatterStep(n) * ScatterBack(n) = i modulo n.
+constexpr int64_t ScatterBack(int64_t n) {
+  // Euclid's algorithm; a * ScatterStep(n) = r modulo n holds for both pairs.
+  int64_t r = n, a = 0, next_r = ScatterStep(n), next_a = 1;
+  while (next_r != 0) {
+    const int64_t quotient = r / next_r, later_r = r - quotient * next_r, later_a = a - quotient * next_a;
+    r = next_r, a = next_a, next_r = later_r, next_a = later_a;
+  }
+  return (a % n + n) % n;
+}
+
 // Lines of one row of a kByOutput matrix.
 constexpr int64_t RowGroups(int64_t inputs) { return CeilDivide(inputs, kLineCodes); }
 // Strips of a kByInput matrix.

@@ -8,16 +8,17 @@
 namespace ternion::cpu {
 namespace {
 
-// Every task takes a chunk of rows past all tokens.
 void MatmulByOutput(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out,
                     const TernaryKernels& kernels, ThreadPool& pool) {
   PaddedCodes padded(codes, kLineCodes, kernels, pool);
   const int64_t groups = RowGroups(w.inputs);
-  const int64_t chunk = RowsPerTask(w.outputs, groups, codes.rows(), pool.threads());
-  pool.ForEach(CeilDivide(w.outputs, chunk), [&](int64_t task) {
-    const int64_t begin = task * chunk, end = std::min(begin + chunk, w.outputs);
-    kernels.dot_rows({PackedRow(w, begin), end - begin, groups, padded.row(0), padded.sums(), padded.tokens(),
-                      out.data() + begin, out.cols()});
+  const RowSplit split = SplitRows(w.outputs, groups, codes.rows(), pool.threads());
+  pool.ForEach(CeilDivide(w.outputs, split.task_rows), [&](int64_t task) {
+    const int64_t end = std::min((task + 1) * split.task_rows, w.outputs);
+    for (int64_t row = task * split.task_rows; row < end; row += split.pass_rows) {
+      kernels.dot_rows({PackedRow(w, row), std::min(split.pass_rows, end - row), groups, padded.row(0),
+                        padded.sums(), padded.tokens(), out.data() + row, out.cols()});
+    }
   });
 }
 

@@ -228,7 +228,7 @@ TEST(ServerTest, BadRequestsNameTheParameter) {
       {"number for a text", completions, R"({"prompt":17})", "prompt", "prompt"},
       {"below the range", completions, R"({"prompt":"a","temperature":-1})", "temperature", "temperature"},
       {"id outside the vocabulary", completions, R"({"prompt":[5000]})", "5000", "prompt"},
-      {"over the context", completions, R"({"prompt":"a","max_tokens":100000})", "2048", "max_tokens"},
+      {"over the context", completions, json{{"prompt", std::vector<int>(3000, 5)}}.dump(), "2048", "prompt"},
       {"text for messages", chat, R"({"messages":"hello"})", "messages", "messages"},
       {"unknown role", chat, R"({"messages":[{"role":"judge","content":"a"}]})", "judge", "messages"},
       {"invalid UTF-8", completions, "{\"prompt\":\"a\xff\"}", "UTF-8"},

@@ -63,7 +63,13 @@ Softmax BlockSoftmax(const AttentionCase& test, int sequence, int64_t position, 
   for (int64_t j = begin; j < end; ++j) {
     const float* key = Row(test, sequence, j, heads.query_heads + kv);
     float score = 0;
-    for (int d = 0; d < dim; ++d) score += Row(test, sequence, position, head)[d] * key[d];
+    for (int first = 0; first < dim; first += 16) {
+      float segment = 0;
+      for (int d = first; d < std::min(first + 16, dim); ++d) {
+        segment += Row(test, sequence, position, head)[d] * key[d];
+      }
+      score += segment;
+    }
     scores.push_back(score * (1.0f / std::sqrt(static_cast<float>(dim))));
   }
   Softmax block{*std::max_element(scores.begin(), scores.end()), 0, std::vector<float>(dim)};

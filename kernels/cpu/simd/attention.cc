@@ -1,5 +1,5 @@
 // The arithmetic of one KV block for a tile of query rows. Scores vectorize over the block's tokens, weighted
-// sums over channels, so that each result is a plain chain in ascending order. Four query rows share every
+// sums over channels, so that each result is a chain in ascending order. Four query rows share every
 // load of a key or value; the rest is bound by multiplying and adding.
 #include "kernels/cpu/float_kernels.h"
 #include "kernels/cpu/simd/exp.h"
@@ -9,23 +9,34 @@ namespace ternion::cpu::TERNION_ISA {
 namespace {
 
 constexpr int kTokens = kAttentionTokens;
+// Channels of a score that are added before they meet the others: shorter chains round less.
+constexpr int kScoreSegment = 16;
 // Vectors of results that a tile of four rows holds in registers.
 constexpr int kTileVecs = kLanes == 16 ? 4 : 2;
 constexpr int kTile = kTileVecs * kLanes;
 
+// Scores of kQ rows against the block: per segment of channels a chain in registers, then the segments' chain in
+// memory.
 template <int kQ>
 inline void ScoreTile(const float* query, const float* keys, int head_dim, float scale, float* scores) {
   for (int j = 0; j < kTokens; j += kTile) {
-    Vec sum[kQ][kTileVecs] = {};
-    for (int d = 0; d < head_dim; ++d) {
-      Vec key[kTileVecs];
-      for (int i = 0; i < kTileVecs; ++i) key[i] = Load(keys + d * kTokens + j + i * kLanes);
-      for (int q = 0; q < kQ; ++q) {
-        for (int i = 0; i < kTileVecs; ++i) sum[q][i] += query[q * head_dim + d] * key[i];
+    for (int begin = 0; begin < head_dim; begin += kScoreSegment) {
+      const int end = begin + kScoreSegment < head_dim ? begin + kScoreSegment : head_dim;
+      Vec sum[kQ][kTileVecs] = {};
+      for (int d = begin; d < end; ++d) {
+        Vec key[kTileVecs];
+        for (int i = 0; i < kTileVecs; ++i) key[i] = Load(keys + d * kTokens + j + i * kLanes);
+        for (int q = 0; q < kQ; ++q) {
+          for (int i = 0; i < kTileVecs; ++i) sum[q][i] += query[q * head_dim + d] * key[i];
+        }
       }
-    }
-    for (int q = 0; q < kQ; ++q) {
-      for (int i = 0; i < kTileVecs; ++i) Store(sum[q][i] * scale, scores + q * kTokens + j + i * kLanes);
+      const float factor = end == head_dim ? scale : 1.0f;
+      for (int q = 0; q < kQ; ++q) {
+        for (int i = 0; i < kTileVecs; ++i) {
+          float* const score = scores + q * kTokens + j + i * kLanes;
+          Store((begin == 0 ? sum[q][i] : Load(score) + sum[q][i]) * factor, score);
+        }
+      }
     }
   }
 }

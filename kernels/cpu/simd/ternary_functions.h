@@ -7,6 +7,7 @@
 namespace ternion::cpu::TERNION_ISA {
 
 int32_t SumCodes(const int8_t* codes, int64_t n);
+int64_t CountInputs(const int8_t* codes, int64_t n);
 void DotRows(const RowDots& work);
 void DotListedRows(const ListedRowDots& work);
 int64_t ListInputs(const InputCodes& inputs, uint32_t* offsets, int8_t* values);

@@ -52,19 +52,29 @@ void Widen(const __m256i (*sums)[2], int64_t half, int32_t* out) {
   }
 }
 
-void AddPairs(const ListedInputDots& work, int64_t begin, int64_t end, int64_t half, int32_t* out) {
+const uint8_t* Line(const LineList& list, int64_t i) {
+  return list.strip + (list.offsets == nullptr ? 64 * i : list.offsets[i]);
+}
+
+// Fetches the pair that comes kAheadPairs after pair p of the list, or of the next one where the list ends.
+// Always inlined: GCC takes a function that only prefetches for one without effect and drops its calls.
+inline __attribute__((always_inline)) void FetchAhead(const LineList& list, const LineList& next, int64_t p) {
+  const int64_t ahead = p + kAheadPairs, then = ahead - 2 * list.quads;
+  if (then >= 2 * next.quads) return;
+  const LineList& from = then < 0 ? list : next;
+  const int64_t pair = then < 0 ? ahead : then;
+  _mm_prefetch(Line(from, 2 * pair), _MM_HINT_T1);
+  _mm_prefetch(Line(from, 2 * pair + 1), _MM_HINT_T1);
+}
+
+void AddPairs(const LineList& list, const LineList& next, int64_t begin, int64_t end, int64_t half,
+              int32_t* out) {
   __m256i sums[4][2];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (auto& field : sums) field[0] = field[1] = _mm256_setzero_si256();
-  const int64_t pairs = 2 * work.quads, own = pairs - kAheadPairs;
   for (int64_t p = begin; p < end; ++p) {
-    // Past the end of the list comes its beginning, on the next strip.
-    const uint8_t* from = p < own ? work.strip : work.next;
-    const uint32_t* ahead = work.offsets + 2 * (p < own ? p + kAheadPairs : p < -own ? p : p - own);
-    _mm_prefetch(from + ahead[0], _MM_HINT_T1);
-    _mm_prefetch(from + ahead[1], _MM_HINT_T1);
-    const uint8_t* lines = work.strip + 32 * half;
-    AddPair(lines + work.offsets[2 * p], lines + work.offsets[2 * p + 1], work.values + 2 * p, sums);
+    if (half == 0) FetchAhead(list, next, p);
+    AddPair(Line(list, 2 * p) + 32 * half, Line(list, 2 * p + 1) + 32 * half, list.values + 2 * p, sums);
   }
   Widen(sums, half, out);
 }
@@ -73,9 +83,9 @@ void AddPairs(const ListedInputDots& work, int64_t begin, int64_t end, int64_t h
 
 void DotListedInputs(const ListedInputDots& work) {
   alignas(32) int32_t sums[256] = {};
-  for (int64_t p = 0; p < 2 * work.quads; p += kSafePairs) {
-    const int64_t end = p + kSafePairs < 2 * work.quads ? p + kSafePairs : 2 * work.quads;
-    for (int64_t half = 0; half < 2; ++half) AddPairs(work, p, end, half, sums);
+  for (int64_t p = 0; p < 2 * work.list.quads; p += kSafePairs) {
+    const int64_t end = p + kSafePairs < 2 * work.list.quads ? p + kSafePairs : 2 * work.list.quads;
+    for (int64_t half = 0; half < 2; ++half) AddPairs(work.list, work.next, p, end, half, sums);
   }
   for (int64_t o = 0; o < work.outputs; ++o) work.out[o] = sums[o] - work.code_sum;
 }

@@ -17,7 +17,7 @@ namespace {
 // About the memory's latency times one core's share of its rate. Scattered lines are fetched into L2: fetches
 // into L1 are limited to a third of that rate by the number of misses it can have under way. A stream is left
 // to the hardware's prefetchers, which the non-temporal hint starts early.
-constexpr int64_t kAheadInputs = 96;
+constexpr int64_t kAheadQuads = 24;
 
 struct Columns {
   __m512i of[4];  // [4 columns][16 byte positions][4 inputs]
@@ -65,19 +65,43 @@ inline __attribute__((always_inline)) void StoreField(const __m512i* field, __m5
   }
 }
 
-template <_mm_hint hint>
-inline __attribute__((always_inline)) void AddQuads(const ListedInputDots& work, __m512i (*sums)[4]) {
-  const int64_t listed = 4 * work.quads, own = listed - kAheadInputs;
-  for (int64_t i = 0; i < listed; i += 4) {
-    // Past the end of the list comes its beginning, on the next strip.
-    const uint8_t* from = i < own ? work.strip : work.next;
-    const uint32_t* ahead = work.offsets + (i < own ? i + kAheadInputs : i < -own ? i : i - own);
+// Quads [begin, end) of a list, and what is fetched meanwhile: for quad i the lines of quad i + shift of `from`.
+struct Stretch {
+  int64_t begin;
+  int64_t end;
+  const LineList& from;
+  int64_t shift;
+};
+
+template <bool stream>
+inline __attribute__((always_inline)) void AddStretch(const LineList& list, const Stretch& stretch,
+                                                      __m512i (*sums)[4]) {
+  constexpr uint32_t kNeighbours[4] = {0, 64, 128, 192};
+  const uint8_t* from = stretch.from.strip + (stream ? 256 * stretch.shift : 0);
+  const uint32_t* ahead = stream ? nullptr : stretch.from.offsets + 4 * stretch.shift;
+  for (int64_t i = stretch.begin; i < stretch.end; ++i) {
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) _mm_prefetch(reinterpret_cast<const char*>(from + ahead[k]), hint);
+    for (int k = 0; k < 4; ++k) {
+      const uint8_t* line = from + (stream ? 256 * i + 64 * k : ahead[4 * i + k]);
+      _mm_prefetch(reinterpret_cast<const char*>(line), stream ? _MM_HINT_NTA : _MM_HINT_T1);
+    }
     int32_t codes;
-    __builtin_memcpy(&codes, work.values + i, 4);
-    AddQuad(Transpose(work.strip, work.offsets + i), _mm512_set1_epi32(codes), sums);
+    __builtin_memcpy(&codes, list.values + 4 * i, 4);
+    const Columns columns =
+        stream ? Transpose(list.strip + 256 * i, kNeighbours) : Transpose(list.strip, list.offsets + 4 * i);
+    AddQuad(columns, _mm512_set1_epi32(codes), sums);
   }
+}
+
+// While the last quads of the list are added, the first of the next are fetched.
+template <bool stream>
+inline __attribute__((always_inline)) void AddList(const LineList& list, const LineList& next,
+                                                   __m512i (*sums)[4]) {
+  const int64_t tail = list.quads > kAheadQuads ? list.quads - kAheadQuads : 0;
+  const int64_t covered = tail + next.quads < list.quads ? tail + next.quads : list.quads;
+  const Stretch stretches[3] = {
+      {0, tail, list, kAheadQuads}, {tail, covered, next, -tail}, {covered, list.quads, list, 0}};
+  for (const Stretch& stretch : stretches) AddStretch<stream>(list, stretch, sums);
 }
 
 }  // namespace
@@ -89,7 +113,8 @@ void DotListedInputs(const ListedInputDots& work) {
 #pragma GCC unroll 4
     for (auto& sum : column) sum = _mm512_setzero_si512();
   }
-  work.stream ? AddQuads<_MM_HINT_NTA>(work, sums) : AddQuads<_MM_HINT_T1>(work, sums);
+  work.list.offsets == nullptr ? AddList<true>(work.list, work.next, sums)
+                               : AddList<false>(work.list, work.next, sums);
   const __m512i code_sum = _mm512_set1_epi32(work.code_sum);
 #pragma GCC unroll 4
   for (int f = 0; f < 4; ++f) {
@@ -105,9 +130,11 @@ void DotListedInputs(const ListedInputDots& work) {
 
 int64_t ListInputs(const InputCodes& inputs, uint32_t* offsets, int8_t* values) {
   alignas(64) int32_t first[16];
-  for (int64_t i = 0; i < 16; ++i) first[i] = static_cast<int32_t>(i * inputs.step % inputs.n);
-  const __m512i n = _mm512_set1_epi32(static_cast<int>(inputs.n));
-  const __m512i step = _mm512_set1_epi32(static_cast<int>(16 * inputs.step % inputs.n));
+  for (int64_t i = 0; i < 16; ++i) {
+    first[i] = static_cast<int32_t>((inputs.first_line + i * inputs.line_step) % inputs.lines);
+  }
+  const __m512i n = _mm512_set1_epi32(static_cast<int>(inputs.lines));
+  const __m512i step = _mm512_set1_epi32(static_cast<int>(16 * inputs.line_step % inputs.lines));
   __m512i lines = _mm512_load_si512(first);
   int64_t listed = 0;
   for (int64_t i = 0; i < inputs.n; i += 16) {

@@ -9,12 +9,13 @@ namespace {
 
 constexpr int64_t kSafeInputs = 127;
 
-void AddLine(const uint8_t* line, int16_t value, int16_t* sums) {
-  for (int j = 0; j < 64; ++j) {
-    sums[j] = static_cast<int16_t>(sums[j] + (line[j] & 3) * value);
-    sums[64 + j] = static_cast<int16_t>(sums[64 + j] + (line[j] >> 2 & 3) * value);
-    sums[128 + j] = static_cast<int16_t>(sums[128 + j] + (line[j] >> 4 & 3) * value);
-    sums[192 + j] = static_cast<int16_t>(sums[192 + j] + (line[j] >> 6) * value);
+// Without the promise that they lie apart, bytes may alias the sums, and the loop stays scalar.
+void AddLine(const uint8_t* __restrict line, int16_t value, int16_t* __restrict sums) {
+  for (int f = 0; f < 4; ++f) {
+    for (int j = 0; j < 64; ++j) {
+      const auto product = static_cast<int16_t>((line[j] >> 2 * f & 3) * value);
+      sums[64 * f + j] = static_cast<int16_t>(sums[64 * f + j] + product);
+    }
   }
 }
 
@@ -25,11 +26,14 @@ void Widen(const int16_t* part, int32_t* sums) {
 }  // namespace
 
 void DotListedInputs(const ListedInputDots& work) {
+  const LineList& list = work.list;
   int32_t sums[256] = {};
-  for (int64_t begin = 0; begin < 4 * work.quads; begin += kSafeInputs) {
-    const int64_t end = begin + kSafeInputs < 4 * work.quads ? begin + kSafeInputs : 4 * work.quads;
+  for (int64_t begin = 0; begin < 4 * list.quads; begin += kSafeInputs) {
+    const int64_t end = begin + kSafeInputs < 4 * list.quads ? begin + kSafeInputs : 4 * list.quads;
     int16_t part[256] = {};
-    for (int64_t i = begin; i < end; ++i) AddLine(work.strip + work.offsets[i], work.values[i], part);
+    for (int64_t i = begin; i < end; ++i) {
+      AddLine(list.strip + (list.offsets == nullptr ? 64 * i : list.offsets[i]), list.values[i], part);
+    }
     Widen(part, sums);
   }
   for (int64_t o = 0; o < work.outputs; ++o) work.out[o] = sums[o] - work.code_sum;

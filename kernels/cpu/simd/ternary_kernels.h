@@ -33,21 +33,28 @@ struct ListedRowDots {
   int32_t* out;  // [listed]
 };
 
-// The codes that ListInputs makes a list of.
+// Inputs that ListInputs makes a list of. The first is line first_line of a strip, each next one is line_step lines
+// further, modulo lines.
 struct InputCodes {
   const int8_t* codes;  // [n]
   int64_t n;
-  int64_t step;  // input k is line k * step mod n of a strip
+  int64_t first_line;
+  int64_t line_step;
+  int64_t lines;
+};
+
+// Lines of a strip and what they are multiplied with: an activation code each, zero where the last quad is padded.
+struct LineList {
+  const uint8_t* strip;     // [any, 64]
+  const uint32_t* offsets;  // [4 * quads] byte offsets of the lines; null: they are the first 4 * quads lines
+  const int8_t* values;     // [4 * quads]
+  int64_t quads;            // at most kMaxListedQuads
 };
 
 // out[o] = sum over the listed inputs of code(input, o) * value - code_sum, for one token.
 struct ListedInputDots {
-  const uint8_t* strip;     // [any, 64]
-  const uint8_t* next;      // the strip that the same list is read from afterwards, or `strip`
-  const uint32_t* offsets;  // [4 * quads] byte offsets of the inputs' lines
-  const int8_t* values;     // [4 * quads] the inputs' activation codes, zero where the last quad is padded
-  int64_t quads;            // at most kMaxListedQuads
-  bool stream;              // the lines are neighbours in ascending order, and no other token reads them
+  LineList list;
+  LineList next;  // what is read afterwards, to be fetched ahead: no quads, or with offsets as `list` is
   int32_t code_sum;
   int64_t outputs;  // 1 to 256
   int32_t* out;     // [outputs]
@@ -68,6 +75,7 @@ struct GateRow {
 
 struct TernaryKernels {
   int32_t (*sum_codes)(const int8_t* codes, int64_t n);
+  int64_t (*count_inputs)(const int8_t* codes, int64_t n);  // those that are not zero
   void (*dot_rows)(const RowDots& work);
   void (*dot_listed_rows)(const ListedRowDots& work);
   // Lists the non-zero codes: the byte offset of their line and their value. Both arrays hold n + 16 entries;

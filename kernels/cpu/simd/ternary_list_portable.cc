@@ -6,14 +6,14 @@
 namespace ternion::cpu::TERNION_ISA {
 
 int64_t ListInputs(const InputCodes& inputs, uint32_t* offsets, int8_t* values) {
-  int64_t listed = 0, line = 0;
+  int64_t listed = 0, line = inputs.first_line;
   for (int64_t i = 0; i < inputs.n; ++i) {
     const int8_t code = inputs.codes[i];
     offsets[listed] = static_cast<uint32_t>(line * 64);
     values[listed] = code;
     listed += code != 0;
-    line += inputs.step;
-    line -= line >= inputs.n ? inputs.n : 0;
+    line += inputs.line_step;
+    line -= line >= inputs.lines ? inputs.lines : 0;
   }
   for (int k = 0; k < 4; ++k) {
     offsets[listed + k] = 0;

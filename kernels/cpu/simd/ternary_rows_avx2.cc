@@ -13,7 +13,7 @@ namespace ternion::cpu::TERNION_ISA {
 namespace {
 
 constexpr int64_t kSafeGroups = 8;  // two halves of four fields each: 64 sums
-constexpr int64_t kAheadBytes = 4096;
+constexpr int64_t kAheadBytes = 8192;
 
 __m256i Load(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
 
@@ -31,12 +31,12 @@ int32_t SumLanes(__m256i sums) {
 
 // sums[t][r] += row r . codes of token t over at most kSafeGroups lines, in 16-bit lanes.
 template <int rows, int tokens>
-void AddGroups(const uint8_t* const* row, int64_t begin, int64_t end, const int8_t* codes,
-               int64_t code_stride, __m256i (*sums)[rows]) {
+void AddGroups(const uint8_t* const* row, const uint8_t* const* ahead, int64_t begin, int64_t end,
+               const int8_t* codes, int64_t code_stride, __m256i (*sums)[rows]) {
   for (int64_t half = 2 * begin; half < 2 * end; ++half) {
     const int64_t code = half / 2 * 256 + half % 2 * 32;
 #pragma GCC unroll 4
-    for (int r = 0; r < rows; ++r) _mm_prefetch(row[r] + half * 32 + kAheadBytes, _MM_HINT_T0);
+    for (int r = 0; r < rows; ++r) _mm_prefetch(ahead[r] + half * 32, _MM_HINT_T1);
 #pragma GCC unroll 4
     for (int f = 0; f < 4; ++f) {
       __m256i weights[rows];
@@ -55,8 +55,8 @@ void AddGroups(const uint8_t* const* row, int64_t begin, int64_t end, const int8
 }
 
 template <int rows, int tokens>
-void DotTile(const uint8_t* const* row, int64_t groups, const int8_t* codes, const int32_t* code_sums,
-             int32_t* out, int64_t out_stride) {
+void DotTile(const uint8_t* const* row, const uint8_t* const* ahead, int64_t groups, const int8_t* codes,
+             const int32_t* code_sums, int32_t* out, int64_t out_stride) {
   __m256i wide[tokens][rows];
 #pragma GCC unroll 8
   for (auto& token : wide) {
@@ -71,7 +71,7 @@ void DotTile(const uint8_t* const* row, int64_t groups, const int8_t* codes, con
       for (auto& sum : token) sum = _mm256_setzero_si256();
     }
     const int64_t end = g + kSafeGroups < groups ? g + kSafeGroups : groups;
-    AddGroups<rows, tokens>(row, g, end, codes, groups * 256, sums);
+    AddGroups<rows, tokens>(row, ahead, g, end, codes, groups * 256, sums);
 #pragma GCC unroll 8
     for (int t = 0; t < tokens; ++t) {
 #pragma GCC unroll 8
@@ -91,9 +91,13 @@ int64_t DotRowTiles(const RowDots& work, int64_t token, int64_t begin) {
   int64_t r = begin;
   for (; r + rows <= work.row_count; r += rows) {
     const uint8_t* row[rows];
+    const uint8_t* ahead[rows];
 #pragma GCC unroll 8
-    for (int i = 0; i < rows; ++i) row[i] = work.rows + (r + i) * row_bytes;
-    DotTile<rows, tokens>(row, work.groups, work.codes + token * row_bytes * 4, work.code_sums + token,
+    for (int i = 0; i < rows; ++i) {
+      row[i] = work.rows + (r + i) * row_bytes;
+      ahead[i] = row[i] + kAheadBytes;
+    }
+    DotTile<rows, tokens>(row, ahead, work.groups, work.codes + token * row_bytes * 4, work.code_sums + token,
                           work.out + token * work.out_stride + r, work.out_stride);
   }
   return r;
@@ -107,12 +111,18 @@ void DotRowsTokens(const RowDots& work, int64_t token) {
 
 template <int rows>
 int64_t DotListed(const ListedRowDots& work, int64_t begin) {
+  const int64_t row_bytes = work.groups * 64;
   int64_t i = begin;
   for (; i + rows <= work.listed; i += rows) {
     const uint8_t* row[rows];
+    const uint8_t* ahead[rows];
 #pragma GCC unroll 8
-    for (int k = 0; k < rows; ++k) row[k] = work.rows + work.list[i + k] * work.groups * 64;
-    DotTile<rows, 1>(row, work.groups, work.codes, &work.code_sum, work.out + i, 0);
+    for (int k = 0; k < rows; ++k) {
+      const int64_t next = i + k + (kAheadBytes / row_bytes / rows + 1) * rows;
+      row[k] = work.rows + work.list[i + k] * row_bytes;
+      ahead[k] = work.rows + work.list[next < work.listed ? next : i + k] * row_bytes;
+    }
+    DotTile<rows, 1>(row, ahead, work.groups, work.codes, &work.code_sum, work.out + i, 0);
   }
   return i;
 }

@@ -179,11 +179,18 @@ struct OnlineModel {
     for (auto& [name, matrix] : expected.matrices) {
       std::vector<float> values;
       // Multiples of 1/64 are exact in every dtype, and their sums in float64.
-      for (size_t i = 0; i < matrix.trits.size(); ++i)
+      for (size_t i = 0; i < matrix.trits.size(); ++i) {
         values.push_back((static_cast<int>(random() % 129) - 64) / 64.0f);
+      }
+      if (name.ends_with("o_proj")) MakeHalves(values);
       tensors[name + ".weight"] = Stored(dtype, {matrix.outputs, matrix.inputs}, values);
       Quantize(values, matrix, expected.scales[name]);
     }
+  }
+
+  // Magnitudes 0.5 and 1.5 in turn have the mean 1, and lie half way between trits.
+  static void MakeHalves(std::vector<float>& values) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::copysign(i % 2 == 0 ? 0.5f : 1.5f, values[i]);
   }
 
   static TestTensor Stored(const std::string& dtype, std::vector<int64_t> shape,
