@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -42,10 +42,12 @@ void ExpectRefusal(const ProgramResult& result, int exit_status, const std::vect
 struct BadCommand {
   std::string name;
   int ranks;
-  std::vector<std::string> arguments;  // after "generate MODEL --ids=1,2,3", or a whole command line
+  std::vector<std::string> arguments;
   int exit_status;
   std::vector<std::string> mentions;
 };
+
+void PrintTo(const BadCommand& bad, std::ostream* out) { *out << bad.name; }
 
 std::vector<std::string> Generate(const std::vector<std::string>& more) {
   std::vector<std::string> arguments = {"generate", DemoModel(), "--ids=1,2,3", "--threads=1"};

@@ -1,6 +1,7 @@
 // The quality that docs/numerics.md states, through the whole program.
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,8 @@ struct LossyRow {
   double perplexity;
 };
 
+void PrintTo(const LossyRow& row, std::ostream* out) { *out << row.wire << " at tp " << row.tp; }
+
 class LongWireTest : public testing::TestWithParam<LossyRow> {};
 
 TEST_P(LongWireTest, IsAsDocumented) {
@@ -99,7 +102,9 @@ INSTANTIATE_TEST_SUITE_P(Reduce, LongWireTest,
                          testing::Values(LossyRow{2, "int8", 6.372}, LossyRow{4, "int8", 6.367},
                                          LossyRow{8, "int8", 6.368}, LossyRow{2, "int4", 6.410},
                                          LossyRow{4, "int4", 6.420}, LossyRow{8, "int4", 6.406}),
-                         [](const auto& test) { return test.param.wire + std::to_string(test.param.tp); });
+                         [](const auto& test) {
+                           return test.param.wire + ("Tp" + std::to_string(test.param.tp));
+                         });
 
 }  // namespace
 }  // namespace ternion

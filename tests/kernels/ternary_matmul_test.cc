@@ -73,6 +73,21 @@ TEST_P(TernaryMatmulTest, EveryDensity) {
   }
 }
 
+// Neighbouring tokens of a batch differ: none, few, most and all of their inputs are used.
+TEST_P(TernaryMatmulTest, MixedDensities) {
+  const Trits w = RandomTrits(600, 1300, random_);
+  const PackedTernary packed = Pack(backend_, GetParam().layout, w);
+  for (int64_t tokens : {7, 31}) {
+    std::vector<int8_t> codes;
+    for (int64_t t = 0; t < tokens; ++t) {
+      const double densities[] = {0.0, 0.1, 0.7, 1.0, 0.8, 0.002};
+      const std::vector<int8_t> row = RandomCodes(w.inputs, -128, 127, densities[t % 6], random_);
+      codes.insert(codes.end(), row.begin(), row.end());
+    }
+    ASSERT_EQ(Multiply(packed, codes, tokens), MultiplyPlainly(w, codes, tokens)) << tokens << " tokens";
+  }
+}
+
 // All weights and activations at their ends, over enough inputs to overflow 16-bit sums many times.
 TEST_P(TernaryMatmulTest, ExtremeSums) {
   for (int8_t code : {int8_t{-128}, int8_t{127}}) {

@@ -8,6 +8,7 @@ namespace ternion::cpu::TERNION_ISA {
 namespace {
 
 constexpr int64_t kSafeInputs = 127;
+constexpr int64_t kAheadInputs = 16;
 
 // Without the promise that they lie apart, bytes may alias the sums, and the loop stays scalar.
 void AddLine(const uint8_t* __restrict line, int16_t value, int16_t* __restrict sums) {
@@ -32,6 +33,10 @@ void DotListedInputs(const ListedInputDots& work) {
     const int64_t end = begin + kSafeInputs < 4 * list.quads ? begin + kSafeInputs : 4 * list.quads;
     int16_t part[256] = {};
     for (int64_t i = begin; i < end; ++i) {
+      // The lines lie scattered (ternary_layout.h): no hardware finds the next one by itself.
+      if (list.offsets != nullptr && i + kAheadInputs < 4 * list.quads) {
+        __builtin_prefetch(list.strip + list.offsets[i + kAheadInputs]);
+      }
       AddLine(list.strip + (list.offsets == nullptr ? 64 * i : list.offsets[i]), list.values[i], part);
     }
     Widen(part, sums);
