@@ -21,10 +21,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kRotatedBytes = int64_t{576} << 20;
-constexpr size_t kBandwidthBytes = size_t{1} << 30;
+constexpr size_t kProbeBytes = size_t{512} << 20;
+constexpr size_t kDrawnCodes = 1 << 20;
 
-// One matmul of a layer. `density`: the share of its input codes that are not zero (kByInput), or of its rows
-// whose gate is positive (the gated unit); what a4.8's top-K and ReLU^2 leave, docs/numerics.md.
+// Shares that a4.8 leaves (docs/numerics.md): down_proj's inputs that are not zero, rows whose gate is positive.
+constexpr double kDownDensity = 0.17;
+constexpr double kGateDensity = 0.29;
+
+// One matmul of a layer. `density`: the share of its input codes that are not zero.
 struct Shape {
   std::string name;
   TernaryLayout layout;
@@ -39,12 +43,12 @@ std::vector<Shape> LayerShapes(const ModelConfig& config, const LayerShard& shar
   const int64_t qkv = attention + int64_t{2} * shard.heads.kv_heads * shard.heads.head_dim;
   const int64_t ffn = shard.ffn.size();
   std::vector<Shape> shapes = {{"qkv", TernaryLayout::kByOutput, qkv, h},
-                               {"o", TernaryLayout::kByInput, h, attention},
+                               {"o", OutputLayout(config), h, attention},
                                {"gate or up", TernaryLayout::kByOutput, ffn, h},
                                {"down", TernaryLayout::kByInput, h, ffn}};
   if (config.attention_topk < 1) {
     shapes.push_back({"o, top-K", TernaryLayout::kByInput, h, attention, config.attention_topk});
-    shapes.push_back({"down, ReLU^2", TernaryLayout::kByInput, h, ffn, 0.17});
+    shapes.push_back({"down, ReLU^2", TernaryLayout::kByInput, h, ffn, kDownDensity});
   }
   return shapes;
 }
@@ -52,18 +56,15 @@ std::vector<Shape> LayerShapes(const ModelConfig& config, const LayerShard& shar
 // Copies of one matrix and inputs for it.
 class Bench {
  public:
-  Bench(Backend& backend, const KernelBenchOptions& options, double bandwidth)
-      : backend_(backend), options_(options), bandwidth_(bandwidth) {}
+  Bench(Backend& backend, const KernelBenchOptions& options, int threads)
+      : backend_(backend), options_(options), probe_(threads, kProbeBytes), drawn_(kDrawnCodes) {
+    for (uint8_t& code : drawn_) code = static_cast<uint8_t>(random_() % 3);
+  }
 
   absl::Status Run(const Shape& shape) {
-    const int64_t bytes = shape.outputs * shape.inputs / 4;
     std::vector<PackedTernary> copies;
-    for (int64_t done = 0; done == 0 || done < kRotatedBytes; done += bytes) {
-      const auto reader = [&](int64_t, absl::Span<uint8_t> codes) {
-        for (uint8_t& code : codes) code = static_cast<uint8_t>(random_() % 3);
-      };
-      TERNION_ASSIGN_OR_RETURN(PackedTernary copy,
-                               backend_.PackTernary(shape.layout, shape.outputs, shape.inputs, reader));
+    for (int64_t done = 0; done < kRotatedBytes; done += shape.outputs * shape.inputs / 4) {
+      TERNION_ASSIGN_OR_RETURN(PackedTernary copy, Pack(shape.layout, shape.outputs, shape.inputs, 0.5));
       copies.push_back(std::move(copy));
     }
     for (int64_t tokens : options_.tokens) {
@@ -73,7 +74,49 @@ class Bench {
     return absl::OkStatus();
   }
 
+  // Gate and up as one operation, one token; kGateDensity of the gates are positive. The bytes are those of both.
+  absl::Status RunGated(int64_t ffn, int64_t h) {
+    std::vector<PackedTernary> gates;
+    std::vector<PackedTernary> ups;
+    for (int64_t done = 0; done < kRotatedBytes; done += ffn * h / 2) {
+      TERNION_ASSIGN_OR_RETURN(PackedTernary gate, Pack(TernaryLayout::kByOutput, ffn, h, kGateDensity));
+      TERNION_ASSIGN_OR_RETURN(PackedTernary up, Pack(TernaryLayout::kByOutput, ffn, h, 0.5));
+      gates.push_back(std::move(gate));
+      ups.push_back(std::move(up));
+    }
+    TERNION_ASSIGN_OR_RETURN(const Buffer codes, backend_.Allocate(h));
+    TERNION_ASSIGN_OR_RETURN(const Buffer scales, backend_.Allocate(ffn * 4));
+    TERNION_ASSIGN_OR_RETURN(const Buffer out, backend_.Allocate(ffn * 4));
+    // Positive inputs, so that a row of the gate that leans to +1 is open and one that leans to -1 is not.
+    std::vector<int8_t> host_codes(h);
+    for (int8_t& code : host_codes) code = static_cast<int8_t>(1 + random_() % 7);
+    const std::vector<float> ones(ffn, 1.0f);
+    backend_.CopyFromHost(codes.data(), host_codes.data(), host_codes.size());
+    backend_.CopyFromHost(scales.data(), ones.data(), ones.size() * 4);
+    const QuantizedRows x{codes.As<int8_t>(1, h), scales.As<float>(1, 1)};
+    size_t next = 0;
+    const auto one = [&] {
+      const size_t i = next++ % gates.size();
+      backend_.GatedRelu2(gates[i], ups[i], x, scales.As<const float>(1, ffn), scales.As<const float>(1, ffn),
+                          out.As<float>(1, ffn));
+    };
+    Print({"gate+up, ReLU^2", TernaryLayout::kByOutput, 2 * ffn, h, kGateDensity}, 1,
+          Measure(one, gates.size()));
+    return absl::OkStatus();
+  }
+
  private:
+  // Random trits; `leaning` of the rows have more +1 than -1, the others more -1: every fourth code is that side's.
+  absl::StatusOr<PackedTernary> Pack(TernaryLayout layout, int64_t outputs, int64_t inputs, double leaning) {
+    const auto reader = [&](int64_t, absl::Span<uint8_t> codes) {
+      const size_t first = random_() % (kDrawnCodes - codes.size());
+      std::copy_n(drawn_.begin() + static_cast<int64_t>(first), codes.size(), codes.begin());
+      const uint8_t side = static_cast<double>(random_() % 10000) < leaning * 10000 ? 2 : 0;
+      for (size_t i = 0; i < codes.size(); i += 4) codes[i] = side;
+    };
+    return backend_.PackTernary(layout, outputs, inputs, reader);
+  }
+
   absl::Status RunTokens(const Shape& shape, const std::vector<PackedTernary>& copies, int64_t tokens) {
     TERNION_ASSIGN_OR_RETURN(const Buffer codes, backend_.Allocate(tokens * shape.inputs));
     TERNION_ASSIGN_OR_RETURN(const Buffer sums, backend_.Allocate(tokens * shape.outputs * 4));
@@ -89,16 +132,24 @@ class Bench {
       backend_.TernaryMatmul(copies[next++ % copies.size()], codes.As<const int8_t>(tokens, shape.inputs),
                              sums.As<int32_t>(tokens, shape.outputs));
     };
-    Print(shape, tokens, MedianSeconds(one, copies.size()));
+    Print(shape, tokens, Measure(one, copies.size()));
     return absl::OkStatus();
   }
 
-  // A measurement runs over all copies, or as many as fill a tenth of a second.
+  // Medians of what was measured in turns.
+  struct Measured {
+    double seconds;
+    double read_rate;  // bytes a second
+  };
+
+  // A measurement runs over all copies, or as many as fill a tenth of a second; the read rate is taken before each.
   template <typename Body>
-  double MedianSeconds(Body body, size_t copies) const {
+  Measured Measure(Body body, size_t copies) {
     for (size_t i = 0; i < copies && i < 64; ++i) body();
     std::vector<double> seconds;
+    std::vector<double> rates;
     for (int i = 0; i < options_.repetitions; ++i) {
+      rates.push_back(probe_.Measure());
       size_t runs = 0;
       const Clock::time_point begin = Clock::now();
       double passed = 0;
@@ -109,39 +160,49 @@ class Bench {
       }
       seconds.push_back(passed / static_cast<double>(runs));
     }
-    std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
-    return seconds[seconds.size() / 2];
+    return {Median(seconds), Median(rates)};
   }
 
-  void Print(const Shape& shape, int64_t tokens, double seconds) const {
-    const double bytes = static_cast<double>(shape.outputs * shape.inputs) / 4;
+  static double Median(std::vector<double>& values) {
+    std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+    return values[values.size() / 2];
+  }
+
+  static void Print(const Shape& shape, int64_t tokens, const Measured& measured) {
+    const double rate = static_cast<double>(shape.outputs * shape.inputs) / 4 / measured.seconds;
     const double operations = 2.0 * static_cast<double>(shape.outputs * shape.inputs * tokens);
-    std::printf("%-14s %13s %6lld %8.0f %% %11.1f %9.2f %9.0f %% %10.2f\n", shape.name.c_str(),
+    std::printf("%-16s %13s %6lld %8.0f %% %11.1f %9.2f %9.2f %7.0f %% %9.2f\n", shape.name.c_str(),
                 absl::StrFormat("%d x %d", shape.outputs, shape.inputs).c_str(),
-                static_cast<long long>(tokens), 100 * shape.density, seconds * 1e6, bytes / seconds / 1e9,
-                100 * bytes / seconds / bandwidth_, operations / seconds / 1e12);
+                static_cast<long long>(tokens), 100 * shape.density, measured.seconds * 1e6, rate / 1e9,
+                measured.read_rate / 1e9, 100 * rate / measured.read_rate,
+                operations / measured.seconds / 1e12);
     std::fflush(stdout);
   }
 
   Backend& backend_;
   const KernelBenchOptions& options_;
-  double bandwidth_;
+  cpu::ReadProbe probe_;
   std::minstd_rand random_{1};
+  std::vector<uint8_t> drawn_;
 };
 
 absl::Status RunAll(const KernelBenchOptions& options, int threads) {
   TERNION_ASSIGN_OR_RETURN(const auto source, OpenModel(options.job));
   const ModelConfig& config = source->config();
   TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, options.job.tp, options.job.pp));
-  const double bandwidth = cpu::MeasureReadBandwidth(threads, kBandwidthBytes);
   const std::unique_ptr<Backend> backend = MakeCpuBackend(threads);
-  std::printf("%s, tp %d, cpu (%s), %d threads; read bandwidth %.2f GB/s\n", options.job.ModelName().c_str(),
-              options.job.tp, std::string(cpu::IsaName(cpu::DetectIsa())).c_str(), threads, bandwidth / 1e9);
-  std::printf("%-14s %13s %6s %10s %11s %9s %11s %10s\n", "matmul", "outputs x in", "tokens", "non-zero",
-              "us", "GB/s", "of limit", "TOP/s");
-  Bench bench(*backend, options, bandwidth);
+  std::printf("%s, tp %d, cpu (%s), %d threads; reads measured in turns with each row\n",
+              options.job.ModelName().c_str(), options.job.tp,
+              std::string(cpu::IsaName(cpu::DetectIsa())).c_str(), threads);
+  std::printf("%-16s %13s %6s %10s %11s %9s %9s %9s %9s\n", "matmul", "outputs x in", "tokens", "non-zero",
+              "us", "GB/s", "read GB/s", "of read", "TOP/s");
+  Bench bench(*backend, options, threads);
   for (const Shape& shape : LayerShapes(config, ShardLayer(config.shape, options.job.tp, 0))) {
     TERNION_RETURN_IF_ERROR(bench.Run(shape));
+  }
+  if (config.activation == Activation::kRelu2) {
+    const LayerShard shard = ShardLayer(config.shape, options.job.tp, 0);
+    TERNION_RETURN_IF_ERROR(bench.RunGated(shard.ffn.size(), config.shape.hidden));
   }
   return absl::OkStatus();
 }

@@ -46,24 +46,36 @@ std::vector<double> SliceRates(const char* data, size_t bytes, ThreadPool& pool)
   return rates;
 }
 
+// What the buffer's slices are made of: whole slices, at least one.
+size_t WholeSlices(int threads, size_t bytes) {
+  const size_t slice = kTaskBytes * kTasksPerThread * static_cast<size_t>(threads);
+  return std::max(bytes, slice) / slice * slice;
+}
+
 }  // namespace
 
-double MeasureReadBandwidth(int threads, size_t bytes) {
-  ThreadPool pool(threads);
-  const size_t slice = kTaskBytes * kTasksPerThread * static_cast<size_t>(threads);
-  bytes = std::max(bytes, slice) / slice * slice;
-  void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) return 0;
-  char* data = static_cast<char*>(mapped);
-  data += (kHugePage - reinterpret_cast<uintptr_t>(data) % kHugePage) % kHugePage;
-  madvise(data, bytes, MADV_HUGEPAGE);
-  pool.ForEach(static_cast<int64_t>(bytes / kTaskBytes), [&](int64_t task) {
-    std::memset(data + static_cast<size_t>(task) * kTaskBytes, 1, kTaskBytes);
+ReadProbe::ReadProbe(int threads, size_t bytes)
+    : pool_(threads),
+      bytes_(WholeSlices(threads, bytes)),
+      mapped_(mmap(nullptr, bytes_ + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
+      data_(static_cast<char*>(mapped_)) {
+  if (mapped_ == MAP_FAILED) return;
+  data_ += (kHugePage - reinterpret_cast<uintptr_t>(data_) % kHugePage) % kHugePage;
+  madvise(data_, bytes_, MADV_HUGEPAGE);
+  pool_.ForEach(static_cast<int64_t>(bytes_ / kTaskBytes), [&](int64_t task) {
+    std::memset(data_ + static_cast<size_t>(task) * kTaskBytes, 1, kTaskBytes);
   });
-  std::vector<double> rates = SliceRates(data, bytes, pool);
-  munmap(mapped, bytes + kHugePage);
-  std::sort(rates.begin(), rates.end());
-  return rates[rates.size() * 9 / 10];
+}
+
+ReadProbe::~ReadProbe() {
+  if (mapped_ != MAP_FAILED) munmap(mapped_, bytes_ + kHugePage);
+}
+
+double ReadProbe::Measure() {
+  if (mapped_ == MAP_FAILED) return 0;
+  std::vector<double> rates = SliceRates(data_, bytes_, pool_);
+  std::nth_element(rates.begin(), rates.begin() + rates.size() / 2, rates.end());
+  return rates[rates.size() / 2];
 }
 
 }  // namespace ternion::cpu

@@ -75,7 +75,7 @@ class StageLoader {
       TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm, LoadVector(self + "attn_sub_norm", queries, width));
     }
     TERNION_ASSIGN_OR_RETURN(
-        layer.o, LoadMatrices(TernaryLayout::kByInput, {{self + "o_proj", h, width, {0, h}, queries}}));
+        layer.o, LoadMatrices(OutputLayout(config_), {{self + "o_proj", h, width, {0, h}, queries}}));
     return absl::OkStatus();
   }
 

@@ -40,4 +40,8 @@ WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& g
   return memory;
 }
 
+TernaryLayout OutputLayout(const ModelConfig& config) {
+  return config.attention_topk < 1 ? TernaryLayout::kByInput : TernaryLayout::kByOutput;
+}
+
 }  // namespace ternion

@@ -19,12 +19,16 @@ struct TernaryLinear {
   Buffer scale;  // float32 [1, outputs]: each original matrix's weight_scale, repeated
 };
 
+// How o_proj lies: by input where a top-K leaves zeros to skip, else by output, which reads faster when all is read.
+// down_proj lies by input always: ReLU^2 leaves zeros, and SiLU a matrix that is large enough for both.
+TernaryLayout OutputLayout(const ModelConfig& config);
+
 // One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
 struct LayerWeights {
   Buffer input_norm;     // [1, h]
   TernaryLinear qkv;     // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
   Buffer attn_sub_norm;  // [1, attention.size()], the rank's channels
-  TernaryLinear o;       // kByInput [h, attention.size()]
+  TernaryLinear o;       // OutputLayout [h, attention.size()]
   Buffer post_norm;      // [1, h]
   TernaryLinear gate;    // kByOutput [ffn.size(), h]
   TernaryLinear up;      // kByOutput [ffn.size(), h]

@@ -76,14 +76,14 @@ INSTANTIATE_TEST_SUITE_P(KvFormats, PiecesTest, testing::Values("f32", "f16"),
 
 TEST(ThreadsTest, DoNotChangeBits) {
   std::vector<std::string> arguments = LongPrompt("f16");
-  const std::string one = LogitsHash(RunForJson(1, 1, arguments));
+  const std::string two = LogitsHash(RunForJson(1, 1, arguments));
   arguments.push_back("--json");
-  for (const char* threads : {"--threads=2", "--threads=3"}) {
+  for (const char* threads : {"--threads=1", "--threads=3"}) {
     std::vector<std::string> more = arguments;
     more.push_back(threads);
     const ProgramResult result = RunProgram(1, more);
     ASSERT_EQ(result.exit_status, 0) << result.err;
-    EXPECT_EQ(LogitsHash(nlohmann::json::parse(result.out)), one) << threads;
+    EXPECT_EQ(LogitsHash(nlohmann::json::parse(result.out)), two) << threads;
   }
 }
 

@@ -193,9 +193,9 @@ TEST(ServerTest, EightAtOnceGetWhatEachGetsAlone) {
 // With one place, a stream that nobody reads would keep the others waiting until its end.
 TEST(ServerTest, DisconnectedClientFreesItsPlace) {
   Server server({"--max-sequences=1"});
-  const json endless = CompletionRequest("The", 1500);
+  const json endless = CompletionRequest("The", 800);
   const auto start = std::chrono::steady_clock::now();
-  ASSERT_EQ(Stream(server.port(), endless).completion_tokens, 1500);
+  ASSERT_EQ(Stream(server.port(), endless).completion_tokens, 800);
   const auto whole = std::chrono::steady_clock::now() - start;
 
   const auto cut_start = std::chrono::steady_clock::now();
@@ -278,10 +278,10 @@ TEST(ServerTest, IdleRanksSleep) {
 }
 
 void ExpectDrain(int signal, pid_t (*target)(Server&)) {
-  Server server;
-  const json request = CompletionRequest("The", 300);
+  Server server({"--drain-timeout=300"});
+  const json request = CompletionRequest("The", 120);
   const StreamResult whole = Stream(server.port(), request);
-  ASSERT_EQ(whole.completion_tokens, 300);
+  ASSERT_EQ(whole.completion_tokens, 120);
 
   HttpClient client(server.port());
   ASSERT_TRUE(BeginStream(client, request));

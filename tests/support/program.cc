@@ -45,10 +45,9 @@ ProgramResult RunProgram(int ranks, const std::vector<std::string>& arguments) {
 }
 
 nlohmann::json RunForJson(int tp, int pp, std::vector<std::string> arguments) {
-  for (const std::string& more : {std::string("--json"), std::string("--threads=1"),
-                                  "--tp=" + std::to_string(tp), "--pp=" + std::to_string(pp)}) {
-    arguments.push_back(more);
-  }
+  const std::string threads = tp * pp == 1 ? "--threads=2" : "--threads=1";
+  const std::string grid[] = {"--tp=" + std::to_string(tp), "--pp=" + std::to_string(pp)};
+  arguments.insert(arguments.end(), {"--json", threads, grid[0], grid[1]});
   const ProgramResult result = RunProgram(tp * pp, arguments);
   nlohmann::json json = nlohmann::json::parse(result.out, nullptr, /*allow_exceptions=*/false);
   if (result.exit_status == 0 && json.is_object()) return json;
