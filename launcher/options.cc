@@ -1,5 +1,6 @@
 #include "launcher/options.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -49,6 +52,18 @@ absl::StatusOr<std::string> ScalarText(const toml::node& value) {
   if (text.str().empty()) return absl::InvalidArgumentError("needs a string, a number or a boolean");
   return text.str();
 }
+
+// The message as a JSON string, quotes included.
+class JsonMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string text(message.payload.data(), message.payload.size());
+    const std::string quoted =
+        nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out.append(quoted.data(), quoted.data() + quoted.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
+};
 
 }  // namespace
 
@@ -157,8 +172,11 @@ void StartLogging(const JobOptions& options, int rank) {
   auto logger = spdlog::stderr_logger_mt("ternion");
   logger->set_level(spdlog::level::from_str(options.log_level));
   if (options.log_format == "json") {
-    logger->set_pattern(absl::StrCat(R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","rank":)", rank,
-                                     R"(,"message":"%v"})"));
+    auto formatter = std::make_unique<spdlog::pattern_formatter>();
+    formatter->add_flag<JsonMessage>('*');
+    formatter->set_pattern(
+        absl::StrCat(R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","rank":)", rank, R"(,"message":%*})"));
+    logger->set_formatter(std::move(formatter));
   } else {
     logger->set_pattern(absl::StrCat("%H:%M:%S.%e ", rank, " %L %v"));
   }

@@ -38,7 +38,8 @@ class CpuBackend final : public Backend {
   void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) override;
   absl::StatusOr<PackedTernary> PackTernary(TernaryLayout layout, int64_t outputs, int64_t inputs,
                                             TritReader reader) override;
-  void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out) override;
+  void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes,
+                     TensorView<int32_t> out) override;
   void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
                   TensorView<const float> weight_scale, TensorView<float> y) override;
   void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
