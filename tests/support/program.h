@@ -11,7 +11,7 @@
 // The built program, as a user starts it.
 namespace ternion {
 
-inline constexpr std::chrono::seconds kRunLimit{240};
+inline constexpr std::chrono::seconds kRunLimit{400};
 
 // A path below the repository's root.
 std::string SourcePath(const std::string& path);
