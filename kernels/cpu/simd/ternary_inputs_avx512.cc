@@ -77,13 +77,13 @@ template <bool stream>
 inline __attribute__((always_inline)) void AddStretch(const LineList& list, const Stretch& stretch,
                                                       __m512i (*sums)[4]) {
   constexpr uint32_t kNeighbours[4] = {0, 64, 128, 192};
-  const uint8_t* from = stretch.from.strip + (stream ? 256 * stretch.shift : 0);
-  const uint32_t* ahead = stream ? nullptr : stretch.from.offsets + 4 * stretch.shift;
   for (int64_t i = stretch.begin; i < stretch.end; ++i) {
+    const int64_t ahead = 4 * (i + stretch.shift);  // line
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const uint8_t* line = from + (stream ? 256 * i + 64 * k : ahead[4 * i + k]);
-      _mm_prefetch(reinterpret_cast<const char*>(line), stream ? _MM_HINT_NTA : _MM_HINT_T1);
+      const int64_t offset = stream ? 64 * (ahead + k) : stretch.from.offsets[ahead + k];
+      _mm_prefetch(reinterpret_cast<const char*>(stretch.from.strip + offset),
+                   stream ? _MM_HINT_NTA : _MM_HINT_T1);
     }
     int32_t codes;
     __builtin_memcpy(&codes, list.values + 4 * i, 4);
