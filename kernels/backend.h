@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/kv.h"
@@ -12,11 +13,37 @@
 
 namespace ternion {
 
+// Below this absolute maximum an int8 row is taken for zeros (docs/numerics.md, Q8).
+inline constexpr float kInt8Floor = 1e-5f;
+
+// What happens to a row before a row-parallel layer (Backend::SubNormQuantize).
+struct RowInput {
+  TensorView<const float> weight;  // [1, n]; empty: the row is not normalized
+  int segment = 0;                 // channels per sum of squares
+  float eps = 0;
+  int64_t keep = 0;  // top-K: how many channels stay; n: all
+};
+
+// How a column is drawn from a row of logits: the top_k largest are kept, of these the softmax at the temperature is
+// taken, of that the fewest likeliest whose weights reach top_p of the whole are kept, at least one; equal logits rank
+// by column, the lower first. Then the first column, in ascending order, whose running weight exceeds `uniform` of
+// the kept weights.
+struct SampleRow {
+  float temperature = 0;  // 0: the largest logit
+  int32_t top_k = 0;      // 0: all
+  float top_p = 1;        // (0, 1]
+  double uniform = 0;     // the random number, [0, 1)
+
+  constexpr bool takes_largest() const { return temperature == 0.0f || top_k == 1; }
+};
+
 // Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
 // unless a name says `host`. Operations run in the order they are called; Synchronize waits for the last.
 //
 // Rounding: float32 throughout, no fused multiply-add, every sum in an order fixed by the element's index
 // (docs/numerics.md). Segment(x, begin, n): n is a power of two; the tree that halves n: first x[i] + x[i + n/2], ...
+// A row's segment sums are "added": on the CPU in ascending order; on CUDA lane l of 32 adds segments l, l + 32,
+// l + 64, ... ascending, then Segment of the 32 lanes.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -25,7 +52,18 @@ class Backend {
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes) = 0;
   virtual void CopyFromHost(void* device, const void* host, size_t bytes) = 0;
   virtual void CopyToHost(void* host, const void* device, size_t bytes) = 0;
+  virtual void Copy(void* to, const void* from, size_t bytes) = 0;
   virtual void Synchronize() = 0;
+  // The stream that operations run on, for libraries that enqueue to it: a cudaStream_t; null on the CPU.
+  virtual void* stream() const = 0;
+
+  // Hands a step's slices to Rope, WriteKv and Attention.
+  virtual KvSlices UploadSlices(absl::Span<const KvSlice> slices_host) = 0;
+
+  // Runs `body`, or what an earlier call with this key recorded of it: calls with one key must do the same operations on
+  // the same memory, whose contents may differ. Within it nothing waits for the device or reads its results. True if
+  // `body` itself ran.
+  virtual absl::StatusOr<bool> Replay(uint64_t key, absl::FunctionRef<absl::Status()> body) = 0;
 
   // out[t] = float32(table[rows_host[t]]).                      table [vocab, h], out [T, h]
   virtual void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
@@ -35,14 +73,20 @@ class Backend {
   virtual void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,
                           TensorView<float> out) = 0;
 
+  // out[i] = table[rows_host[i]].                               table [vocab, h], out [rows, h]
+  virtual void PickRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
+                        TensorView<BFloat16> out) = 0;
+  // to[t][column + i] = from[t][i].                             from [T, n], to [T, any]
+  virtual void CopyColumns(TensorView<const float> from, int64_t column, TensorView<float> to) = 0;
+
   // out[t][s] = Segment sum of x[t][i]^2 over the `segment` channels i of segment s (a power of two, at most 32).
   //                                                             x [T, n], out [T, n / segment]
   virtual void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) = 0;
-  // y = x / sqrt(S / width + eps) * weight, S = the row's `sums` added in ascending order.
+  // y = x / sqrt(S / width + eps) * weight, S = the row's `sums` added.
   //                                                             x, y [T, n], sums [T, any], weight [1, n]
   virtual void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
                        TensorView<const float> weight, TensorView<float> y) = 0;
-  // out[t] = the row's `sums` added in ascending order.         sums [T, any], out [1, T]
+  // out[t] = the row's `sums` added.                            sums [T, any], out [1, T]
   virtual void RowSums(TensorView<const float> sums, TensorView<float> out) = 0;
   // out[t] = 1 / sqrt(sum[t] / width + eps).                    sum, out [1, T]
   virtual void InverseRms(TensorView<const float> sum, int64_t width, float eps, TensorView<float> out) = 0;
@@ -56,7 +100,7 @@ class Backend {
   virtual void QuantizeInt8(TensorView<const float> x, TensorView<const float> absmax, float floor,
                             QuantizedRows out) = 0;
   // a = max(mean|x|, 1e-5); code = clip(rint(x * (sqrt7 / a)), -8, 7); scale = a / sqrt7 (BitNet a4.8, Q4).
-  // The mean adds Segment sums of 32 channels (n must be a multiple) in ascending order.
+  // The mean adds Segment sums of 32 channels (n must be a multiple).
   virtual void QuantizeInt4(TensorView<const float> x, QuantizedRows out) = 0;
   // Two INT4 codes a byte, the even channel in the low nibble.  codes [T, n], packed [T, n / 2], n even
   virtual void PackInt4(TensorView<const int8_t> codes, TensorView<uint8_t> packed) = 0;
@@ -65,6 +109,14 @@ class Backend {
   virtual void KthMagnitude(TensorView<const float> x, int64_t k, TensorView<float> threshold) = 0;
   // x[t][i] = 0 where |x[t][i]| < threshold[t].
   virtual void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) = 0;
+
+  // A row before column-parallel layers: SumSquares by segments of gcd(32, n), RmsNorm over n, then QuantizeInt4, or
+  // RowAbsMax and QuantizeInt8 with kInt8Floor.                 x [T, n], weight [1, n]
+  virtual void NormQuantize(TensorView<const float> x, float eps, TensorView<const float> weight, bool int4,
+                            QuantizedRows out) = 0;
+  // A row before a row-parallel layer that one rank holds whole: SumSquares by how.segment, RmsNorm over n,
+  // KthMagnitude and ZeroBelow, RowAbsMax, QuantizeInt8 with kInt8Floor. x is undefined afterwards.  x [T, n]
+  virtual void SubNormQuantize(const RowInput& how, TensorView<float> x, QuantizedRows out) = 0;
 
   // Packs W [outputs, inputs] for TernaryMatmul. Fails with kResourceExhausted, or with kInvalidArgument where the
   // reader gives a code above 2.
@@ -78,6 +130,10 @@ class Backend {
   //                                     sums, y [T, n], row_scale [1, T], weight_scale [1, n]
   virtual void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
                           TensorView<const float> weight_scale, TensorView<float> y) = 0;
+  // y = Dequantize(TernaryMatmul(w, x.codes), x.scales, weight_scale), added to what is there when `add`.
+  //                                     x [T, inputs], weight_scale [1, outputs], y [T, outputs]
+  virtual void TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorView<const float> weight_scale,
+                             bool add, TensorView<float> y) = 0;
   // y[t][o] = (g * g) * u where g > 0, else +0, with g, u = Dequantize of codes . gate^T and codes . up^T. Weights of
   // `up` whose gate is not positive are not read, where that is faster.   gate, up: kByOutput [n, inputs], y [T, n]
   virtual void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
@@ -90,6 +146,8 @@ class Backend {
 
   // x += y.                                                     [T, n]
   virtual void Add(TensorView<const float> y, TensorView<float> x) = 0;
+  // x = max(x, y).                                              [T, n]
+  virtual void Maximum(TensorView<const float> y, TensorView<float> x) = 0;
   // x[t] *= factor[t].                                          x [T, n], factor [1, T]
   virtual void ScaleRows(TensorView<const float> factor, TensorView<float> x) = 0;
 
@@ -97,24 +155,34 @@ class Backend {
   //              x [T, stride], heads at columns [column, column + heads * head_dim); cos_sin [positions, head_dim]:
   //              head_dim / 2 cosines, then as many sines.
   virtual void Rope(TensorView<float> x, int64_t column, int heads, int head_dim,
-                    TensorView<const float> cos_sin, absl::Span<const KvSlice> slices_host) = 0;
+                    TensorView<const float> cos_sin, const KvSlices& slices) = 0;
   // Rounds K and V of the step's tokens to the cache's format and writes them to their slots.
   //              qkv [T, (query_heads + 2 * kv_heads) * head_dim]: queries, keys, values of the local heads
-  virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads,
-                       absl::Span<const KvSlice> slices_host, const KvLayer& cache) = 0;
+  virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                       const KvLayer& cache) = 0;
   // Causal softmax(q k^T / sqrt(head_dim)) v over the cache alone; qkv as above.     out [T, query_heads * head_dim]
-  // By blocks of kKvBlockTokens absolute positions: score = the sum of q * k by segments of 16 channels (each added in
-  // ascending order, then the segments), times 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p,
-  // a = sum p * v in ascending position; blocks merge in ascending order: M' = max(M, m),
+  // By blocks of kKvBlockTokens absolute positions, merged in ascending order: M' = max(M, m),
   // L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
-  virtual void Attention(TensorView<const float> qkv, const HeadShard& heads,
-                         absl::Span<const KvSlice> slices_host, const KvLayer& cache,
-                         TensorView<float> out) = 0;
+  // CPU: score = the sum of q * k by segments of 16 channels (each added in ascending order, then the segments), times
+  // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position.
+  // CUDA: q and p are rounded to float16 and multiplied by tensor cores; a row goes through the four blocks of a chunk
+  // of 256 positions, and chunks merge in ascending order (kernels/cuda/attention.cu).
+  virtual void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                         const KvLayer& cache, TensorView<float> out) = 0;
 
-  // logits[t][v] = x[t] . table[v]: 16 partial sums by channel modulo 16, each in ascending order, then Segment.
+  // logits[t][v] = x[t] . table[v] in float32. CPU: 16 partial sums by channel modulo 16, each in ascending order, then
+  // Segment. CUDA: x in three bfloat16 terms on tensor cores, 128 channels at a time (kernels/cuda/head.cu).
   //                                       x [T, h] (h a multiple of 16), table [vocab, h], logits [T, vocab]
   virtual void Head(TensorView<const float> x, TensorView<const BFloat16> table,
                     TensorView<float> logits) = 0;
+
+  // ids[t] = the largest logit's column; the lowest of equals.  logits [T, vocab], ids [1, T]
+  virtual void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) = 0;
+  // ids[t] = the column drawn from logits[t] by rows_host[t].    logits [T, vocab], ids [1, T]
+  // Every draw depends on its row alone. CPU: weights in float64, added by segments of 256 columns in ascending order.
+  // CUDA: weights rounded to multiples of 2^-40 and added exactly.
+  virtual void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
+                      TensorView<int32_t> ids) = 0;
 
   // Wire formats of float rows (NUMERICS). One row of n channels takes WireRowBytes(format, n) bytes.
   // int8: per 128 channels a bf16 scale s = absmax / 127 rounded up to bf16, code = clip(rint(x / s), -127, 127).

@@ -34,6 +34,14 @@ struct KvSlice {
   absl::Span<const int32_t> block_table;
 };
 
+// A step's slices in a backend's hands (Backend::UploadSlices), valid until its next upload.
+struct KvSlices {
+  absl::Span<const KvSlice> host;  // the caller's, which must outlive this
+  // Equal for two steps of equally many rows whose operations differ in the contents of memory alone: part of the key
+  // of Backend::Replay.
+  uint64_t shape = 0;
+};
+
 // Which query heads a rank owns, and which KV heads they read. Query head q of the model reads KV head
 // q / (heads / kv_heads) of the model.
 struct HeadShard {

@@ -15,7 +15,10 @@ void AddBench(CLI::App& app, Command& chosen) {
   auto kernels = std::make_shared<KernelBenchOptions>();
   CLI::App* kernels_command = bench->add_subcommand("kernels", "ternary matmuls at the model's shapes");
   AddJobOptions(*kernels_command, kernels->job);
-  AddOption(*kernels_command, "--tokens", kernels->tokens, "tokens of a matmul; may be given several times");
+  AddOption(*kernels_command, "--shape", kernels->shapes,
+            "a matmul beside the model's, OUTPUTSxINPUTS; may be given several times");
+  AddOption(*kernels_command, "--tokens", kernels->tokens, "tokens of a matmul; may be given several times")
+      ->check(CLI::PositiveNumber);
   AddOption(*kernels_command, "--repetitions", kernels->repetitions, "measurements; the median counts")
       ->check(CLI::PositiveNumber);
   kernels_command->callback([kernels, &chosen] {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "launcher/options.h"
 #include "parallel/mpi_session.h"
 
@@ -10,6 +12,7 @@ namespace ternion {
 
 struct KernelBenchOptions {
   JobOptions job;
+  std::vector<std::string> shapes;  // OUTPUTSxINPUTS, after the model's
   std::vector<int64_t> tokens = {1, 4, 16, 512};
   int repetitions = 20;
 };
@@ -18,6 +21,10 @@ struct KernelBenchOptions {
 // weights a second and its share of the read bandwidth measured in the same run (one token), operations a
 // second (many). Weights rotate over more than 512 MB, so that no cache holds them.
 int BenchKernels(MpiSession& mpi, const KernelBenchOptions& options);
+
+// The same on the first CUDA device, each row beside the time that only reading the weights takes and beside
+// cuBLASLt's matmuls of fp16 and int8. kUnavailable without a device, or in a build without CUDA.
+absl::Status BenchCudaKernels(const KernelBenchOptions& options);
 
 struct StepBenchOptions {
   JobOptions job;

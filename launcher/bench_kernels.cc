@@ -10,10 +10,11 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/read_bandwidth.h"
+#include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/bench.h"
+#include "launcher/bench_matmuls.h"
 #include "launcher/host.h"
-#include "launcher/job.h"
 
 namespace ternion {
 namespace {
@@ -22,49 +23,21 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kRotatedBytes = int64_t{576} << 20;
 constexpr size_t kProbeBytes = size_t{512} << 20;
-constexpr size_t kDrawnCodes = 1 << 20;
 
-// Shares that a4.8 leaves (docs/numerics.md): down_proj's inputs that are not zero, rows whose gate is positive.
-constexpr double kDownDensity = 0.17;
+// The share of rows whose gate is positive in a4.8 (docs/numerics.md).
 constexpr double kGateDensity = 0.29;
-
-// One matmul of a layer. `density`: the share of its input codes that are not zero.
-struct Shape {
-  std::string name;
-  TernaryLayout layout;
-  int64_t outputs;
-  int64_t inputs;
-  double density = 1;
-};
-
-std::vector<Shape> LayerShapes(const ModelConfig& config, const LayerShard& shard) {
-  const int64_t h = config.shape.hidden;
-  const int64_t attention = shard.attention.size();
-  const int64_t qkv = attention + int64_t{2} * shard.heads.kv_heads * shard.heads.head_dim;
-  const int64_t ffn = shard.ffn.size();
-  std::vector<Shape> shapes = {{"qkv", TernaryLayout::kByOutput, qkv, h},
-                               {"o", OutputLayout(config), h, attention},
-                               {"gate or up", TernaryLayout::kByOutput, ffn, h},
-                               {"down", TernaryLayout::kByInput, h, ffn}};
-  if (config.attention_topk < 1) {
-    shapes.push_back({"o, top-K", TernaryLayout::kByInput, h, attention, config.attention_topk});
-    shapes.push_back({"down, ReLU^2", TernaryLayout::kByInput, h, ffn, kDownDensity});
-  }
-  return shapes;
-}
 
 // Copies of one matrix and inputs for it.
 class Bench {
  public:
   Bench(Backend& backend, const KernelBenchOptions& options, int threads)
-      : backend_(backend), options_(options), probe_(threads, kProbeBytes), drawn_(kDrawnCodes) {
-    for (uint8_t& code : drawn_) code = static_cast<uint8_t>(random_() % 3);
-  }
+      : backend_(backend), options_(options), probe_(threads, kProbeBytes) {}
 
-  absl::Status Run(const Shape& shape) {
+  absl::Status Run(const BenchMatmul& shape) {
     std::vector<PackedTernary> copies;
     for (int64_t done = 0; done < kRotatedBytes; done += shape.outputs * shape.inputs / 4) {
-      TERNION_ASSIGN_OR_RETURN(PackedTernary copy, Pack(shape.layout, shape.outputs, shape.inputs, 0.5));
+      TERNION_ASSIGN_OR_RETURN(PackedTernary copy,
+                               trits_.Pack(backend_, shape.layout, shape.outputs, shape.inputs, 0.5));
       copies.push_back(std::move(copy));
     }
     for (int64_t tokens : options_.tokens) {
@@ -79,8 +52,10 @@ class Bench {
     std::vector<PackedTernary> gates;
     std::vector<PackedTernary> ups;
     for (int64_t done = 0; done < kRotatedBytes; done += ffn * h / 2) {
-      TERNION_ASSIGN_OR_RETURN(PackedTernary gate, Pack(TernaryLayout::kByOutput, ffn, h, kGateDensity));
-      TERNION_ASSIGN_OR_RETURN(PackedTernary up, Pack(TernaryLayout::kByOutput, ffn, h, 0.5));
+      TERNION_ASSIGN_OR_RETURN(PackedTernary gate,
+                               trits_.Pack(backend_, TernaryLayout::kByOutput, ffn, h, kGateDensity));
+      TERNION_ASSIGN_OR_RETURN(PackedTernary up,
+                               trits_.Pack(backend_, TernaryLayout::kByOutput, ffn, h, 0.5));
       gates.push_back(std::move(gate));
       ups.push_back(std::move(up));
     }
@@ -106,18 +81,7 @@ class Bench {
   }
 
  private:
-  // Random trits; `leaning` of the rows have more +1 than -1, the others more -1: every fourth code is that side's.
-  absl::StatusOr<PackedTernary> Pack(TernaryLayout layout, int64_t outputs, int64_t inputs, double leaning) {
-    const auto reader = [&](int64_t, absl::Span<uint8_t> codes) {
-      const size_t first = random_() % (kDrawnCodes - codes.size());
-      std::copy_n(drawn_.begin() + static_cast<int64_t>(first), codes.size(), codes.begin());
-      const uint8_t side = static_cast<double>(random_() % 10000) < leaning * 10000 ? 2 : 0;
-      for (size_t i = 0; i < codes.size(); i += 4) codes[i] = side;
-    };
-    return backend_.PackTernary(layout, outputs, inputs, reader);
-  }
-
-  absl::Status RunTokens(const Shape& shape, const std::vector<PackedTernary>& copies, int64_t tokens) {
+  absl::Status RunTokens(const BenchMatmul& shape, const std::vector<PackedTernary>& copies, int64_t tokens) {
     TERNION_ASSIGN_OR_RETURN(const Buffer codes, backend_.Allocate(tokens * shape.inputs));
     TERNION_ASSIGN_OR_RETURN(const Buffer sums, backend_.Allocate(tokens * shape.outputs * 4));
     std::vector<int8_t> host(tokens * shape.inputs);
@@ -168,7 +132,7 @@ class Bench {
     return values[values.size() / 2];
   }
 
-  static void Print(const Shape& shape, int64_t tokens, const Measured& measured) {
+  static void Print(const BenchMatmul& shape, int64_t tokens, const Measured& measured) {
     const double rate = static_cast<double>(shape.outputs * shape.inputs) / 4 / measured.seconds;
     const double operations = 2.0 * static_cast<double>(shape.outputs * shape.inputs * tokens);
     std::printf("%-16s %13s %6lld %8.0f %% %11.1f %9.2f %9.2f %7.0f %% %9.2f\n", shape.name.c_str(),
@@ -182,27 +146,21 @@ class Bench {
   Backend& backend_;
   const KernelBenchOptions& options_;
   cpu::ReadProbe probe_;
+  RandomTernary trits_;
   std::minstd_rand random_{1};
-  std::vector<uint8_t> drawn_;
 };
 
 absl::Status RunAll(const KernelBenchOptions& options, int threads) {
-  TERNION_ASSIGN_OR_RETURN(const auto source, OpenModel(options.job));
-  const ModelConfig& config = source->config();
-  TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, options.job.tp, options.job.pp));
+  TERNION_ASSIGN_OR_RETURN(const BenchLayer layer, OpenBenchLayer(options));
   const std::unique_ptr<Backend> backend = MakeCpuBackend(threads);
-  std::printf("%s, tp %d, cpu (%s), %d threads; reads measured in turns with each row\n",
-              options.job.ModelName().c_str(), options.job.tp,
+  std::printf("%scpu (%s), %d threads; reads measured in turns with each row\n", layer.title.c_str(),
               std::string(cpu::IsaName(cpu::DetectIsa())).c_str(), threads);
   std::printf("%-16s %13s %6s %10s %11s %9s %9s %9s %9s\n", "matmul", "outputs x in", "tokens", "non-zero",
               "us", "GB/s", "read GB/s", "of read", "TOP/s");
   Bench bench(*backend, options, threads);
-  for (const Shape& shape : LayerShapes(config, ShardLayer(config.shape, options.job.tp, 0))) {
-    TERNION_RETURN_IF_ERROR(bench.Run(shape));
-  }
-  if (config.activation == Activation::kRelu2) {
-    const LayerShard shard = ShardLayer(config.shape, options.job.tp, 0);
-    TERNION_RETURN_IF_ERROR(bench.RunGated(shard.ffn.size(), config.shape.hidden));
+  for (const BenchMatmul& matmul : layer.matmuls) TERNION_RETURN_IF_ERROR(bench.Run(matmul));
+  if (layer.gated_unit.has_value() && layer.gated_unit->activation == Activation::kRelu2) {
+    TERNION_RETURN_IF_ERROR(bench.RunGated(layer.gated_unit->channels, layer.gated_unit->inputs));
   }
   return absl::OkStatus();
 }
@@ -214,7 +172,8 @@ int BenchKernels(MpiSession& mpi, const KernelBenchOptions& options) {
   const CoreShare share = ShareCores(mpi);
   const int threads = options.job.threads > 0 ? options.job.threads : std::max(1, share.cores / share.ranks);
   if (mpi.rank() != 0) return kDone;
-  const absl::Status status = RunAll(options, threads);
+  const bool cuda = options.job.device == "cuda" || (options.job.device == "auto" && CudaDeviceCount() > 0);
+  const absl::Status status = cuda ? BenchCudaKernels(options) : RunAll(options, threads);
   if (status.ok()) return kDone;
   std::fprintf(stderr, "ternion: %s\n", std::string(status.message()).c_str());
   return kFailed;

@@ -11,8 +11,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/host.h"
+#include "parallel/nccl_communicator.h"
+#include "runtime/model/workspace.h"
 
 namespace ternion {
 namespace {
@@ -76,9 +79,11 @@ Job::Failure Job::Prepare() {
     TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.kv_format, ParseKvFormat(options_.kv_cache));
-    return ChooseDevice();
+    return absl::OkStatus();
   };
   Failure failure = Agree({check(), kBadArguments});
+  if (!failure.status.ok()) return failure;
+  failure = Agree({ChooseDevice(), kBadArguments});
   if (!failure.status.ok()) return failure;
 
   absl::StatusOr<std::unique_ptr<WeightSource>> source = OpenModel(options_);
@@ -129,18 +134,51 @@ absl::Status Job::CompareRanks() const {
   return absl::OkStatus();
 }
 
+absl::Status Job::OpenCudaDevice() {
+  if (options_.device == "cpu") return absl::UnavailableError("--device is cpu there");
+  const int devices = CudaDeviceCount();
+  if (devices > 0 && devices < mpi_.local_size()) {
+    return absl::UnavailableError(absl::StrCat(mpi_.local_size(), " ranks on ", mpi_.host(), " but ", devices,
+                                               " CUDA device", devices == 1 ? "" : "s",
+                                               "; start one rank a device there"));
+  }
+  TERNION_ASSIGN_OR_RETURN(backend_, MakeCudaBackend(mpi_.local_rank()));
+  return absl::OkStatus();
+}
+
+// --device auto takes CUDA where every rank has a device of its own, else the CPU; ranks of both kinds would not give the
+// same bits.
 absl::Status Job::ChooseDevice() {
-  if (options_.device == "cpu") return absl::OkStatus();
-  absl::StatusOr<std::unique_ptr<Backend>> cuda = MakeCudaBackend(mpi_.local_rank());
-  if (cuda.ok()) {
-    backend_ = *std::move(cuda);
-  } else if (options_.device == "cuda") {
-    return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", cuda.status().message()));
+  const absl::Status mine = OpenCudaDevice();
+  const std::vector<std::string> why_not =
+      mpi_.AllGatherStrings(std::string(mine.message()));  // empty: it has one
+  const std::vector<std::string> hosts = mpi_.AllGatherStrings(mpi_.host());
+  const auto first =
+      std::find_if(why_not.begin(), why_not.end(), [](const auto& why) { return !why.empty(); });
+  cuda_ = first == why_not.end();
+  if (!cuda_ && std::count(why_not.begin(), why_not.end(), "") > 0) {
+    const int64_t rank = first - why_not.begin();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rank ", rank, " on ", hosts[rank], " has no CUDA device of its own, other ranks have one: ", *first,
+        "; use --device cpu, or hosts that have a device for each of their ranks"));
+  }
+  if (!cuda_) {
+    if (options_.device != "cuda") return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", mine.message()));
+  }
+  if (engine_options_.kv_format == KvFormat::kF32) {
+    return absl::InvalidArgumentError("--kv-cache f32: CUDA has f16; use --kv-cache f16 or --device cpu");
+  }
+  if (mpi_.size() > 1 && !HasNccl()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(mpi_.size(), " ranks on CUDA devices need NCCL, which this build does not have; ",
+                     "build it with NCCL, or use --device cpu"));
   }
   return absl::OkStatus();
 }
 
 void Job::ChooseThreads() {
+  if (cuda_) return;
   const CoreShare share = ShareCores(mpi_);
   threads_ = options_.threads > 0 ? options_.threads : std::max(1, share.cores / share.ranks);
   if (threads_ * share.ranks > share.cores && share.first) {
@@ -156,9 +194,10 @@ absl::Status Job::ChooseKvBlocks() {
   int64_t blocks = options_.max_sequences * BlocksFor(engine_options_.max_model_len);
   absl::Status status;
   if (options_.kv_memory == "auto") {
-    const int64_t weights = PredictWeightMemory(source_->config(), grid_).total();
-    const int64_t left = AvailableHostMemory() / mpi_.local_size() - weights;
-    blocks = std::min(blocks, std::max<int64_t>(1, left / 2 / block_bytes));
+    const absl::StatusOr<int64_t> available = AvailableMemory();
+    status = available.status();
+    const int64_t left = available.value_or(0) - PredictWeightMemory(source_->config(), grid_).total();
+    blocks = std::min(blocks, std::max<int64_t>(1, ShareForCache(left) / block_bytes));
   } else {
     const absl::StatusOr<int64_t> bytes = ParseBytes(options_.kv_memory);
     status = bytes.status();
@@ -178,19 +217,36 @@ absl::Status Job::ChooseKvBlocks() {
   return absl::OkStatus();
 }
 
+int64_t Job::ShareForCache(int64_t left) const {
+  if (!cuda_) return left / 2;  // a host's memory is not for one program alone
+  const LayerShard shard = ShardLayer(source_->config().shape, grid_.tp, grid_.tp_rank());
+  const int64_t workspace = Workspace::Bytes(source_->config(), shard, engine_options_.max_batch_tokens);
+  // The rest is for recorded steps and what libraries take.
+  return (left - workspace) / 10 * 9;
+}
+
+absl::StatusOr<int64_t> Job::AvailableMemory() const {
+  if (!cuda_) return AvailableHostMemory() / mpi_.local_size();
+  TERNION_ASSIGN_OR_RETURN(const DeviceMemory memory, QueryCudaMemory(mpi_.local_rank()));
+  return memory.free_bytes;
+}
+
 absl::Status Job::CheckMemory(const WeightMemory& weights) const {
-  const int64_t available = AvailableHostMemory() / mpi_.local_size();
+  TERNION_ASSIGN_OR_RETURN(const int64_t available, AvailableMemory());
   if (available == 0 || weights.total() <= available) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("rank ", mpi_.rank(), " on ", mpi_.host(), " needs ", weights.total() >> 20,
-                   " MiB for its weights and its share of the memory there is ", available >> 20,
-                   " MiB; use more ranks on more hosts (--tp, --pp)"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "rank ", mpi_.rank(), " on ", mpi_.host(), " needs ", weights.total() >> 20,
+      " MiB for its weights and ", cuda_ ? "its CUDA device has " : "its share of the memory there is ",
+      available >> 20,
+      cuda_ ? " MiB free; use more ranks (--tp, --pp)" : " MiB; use more ranks on more hosts (--tp, --pp)"));
 }
 
 Job::Failure Job::Load() {
-  if (backend_ == nullptr) {
-    backend_ = MakeCpuBackend(threads_);
-    if (mpi_.rank() == 0) spdlog::info("device cpu, {} ranks of {} threads", mpi_.size(), threads_);
+  if (!cuda_) backend_ = MakeCpuBackend(threads_);
+  if (mpi_.rank() == 0 && cuda_) {
+    spdlog::info("device cuda ({}), {} ranks", CudaDeviceName(mpi_.local_rank()), mpi_.size());
+  } else if (mpi_.rank() == 0) {
+    spdlog::info("device cpu, {} ranks of {} threads", mpi_.size(), threads_);
   }
   ProgressLine progress("loading", mpi_.rank() == 0);
   absl::StatusOr<StageWeights> weights =
@@ -200,21 +256,61 @@ Job::Failure Job::Load() {
   return Agree({weights.status(), kBadModel});
 }
 
+// A group of one copies nothing, so MPI's serves on every device.
+absl::Status Job::MakeCommunicators() {
+  auto group = cuda_ && grid_.tp > 1 ? MakeNcclCommunicator(*backend_, mpi_, grid_.stage(), grid_.tp_rank(),
+                                                            NcclUse::kCollectives)
+                                     : mpi_.Split(grid_.stage(), grid_.tp_rank());
+  auto column = cuda_ && grid_.pp > 1 ? MakeNcclCommunicator(*backend_, mpi_, grid_.tp_rank(), grid_.stage(),
+                                                             NcclUse::kPointToPoint)
+                                      : mpi_.Split(grid_.tp_rank(), grid_.stage());
+  TERNION_ASSIGN_OR_RETURN(group_, std::move(group));
+  TERNION_ASSIGN_OR_RETURN(column_, std::move(column));
+  return absl::OkStatus();
+}
+
 Job::Failure Job::Build() {
-  auto group = mpi_.Split(grid_.stage(), grid_.tp_rank());
-  auto column = mpi_.Split(grid_.tp_rank(), grid_.stage());
+  const absl::Status connected = MakeCommunicators();
   const auto build = [&]() -> absl::Status {
-    TERNION_ASSIGN_OR_RETURN(group_, std::move(group));
-    TERNION_ASSIGN_OR_RETURN(column_, std::move(column));
+    TERNION_RETURN_IF_ERROR(connected);
     TERNION_ASSIGN_OR_RETURN(engine_, Engine::Create(source_->config(), std::move(weights_), grid_,
                                                      engine_options_, *backend_, *group_, *column_));
     return absl::OkStatus();
   };
+  Failure built = Agree({build(), kFailed});
+  if (built.status.ok()) MakePeers();
   const double weights = static_cast<double>(PredictWeightMemory(source_->config(), grid_).total());
   const double resident = static_cast<double>(ResidentBytes());
   spdlog::info("rank {}: weights {:.1f} MiB, resident {:.1f} MiB", grid_.rank, weights / (1 << 20),
                resident / (1 << 20));
-  return Agree({build(), kFailed});
+  return built;
+}
+
+void Job::MakePeers() {
+  if (!cuda_ || grid_.tp == 1 || grid_.tp > kMostPeers) return;
+  const std::vector<std::string> hosts = mpi_.AllGatherStrings(mpi_.host());
+  for (size_t rank = 0; rank < hosts.size(); ++rank) {
+    if (hosts[rank] == hosts[rank - rank % grid_.tp]) continue;
+    if (mpi_.rank() == 0) {
+      spdlog::info("tensor-parallel groups span hosts: small exchanges go through NCCL, which takes longer");
+    }
+    return;
+  }
+  const auto gather = [&](std::string_view mine) {
+    const std::vector<std::string> all = mpi_.AllGatherStrings(mine);
+    const auto first = all.begin() + grid_.RankOf(grid_.stage(), 0);
+    return std::vector<std::string>(first, first + grid_.tp);
+  };
+  const ModelShape& shape = source_->config().shape;
+  const int64_t width = std::max(int64_t{shape.heads} * shape.head_dim, shape.ffn);
+  auto peers = MakeCudaPeerExchange(*backend_, grid_.tp_rank(), grid_.tp, engine_options_.one_shot_tokens,
+                                    width, shape.hidden, gather);
+  const Failure agreed = Agree({peers.status(), kFailed});
+  if (agreed.status.ok()) return engine_->UsePeers(*std::move(peers));
+  if (mpi_.rank() == 0) {
+    spdlog::warn("GPUs cannot write to each other ({}): small exchanges go through NCCL, which takes longer",
+                 std::string(agreed.status.message()));
+  }
 }
 
 Job::Failure Job::Connect() {
@@ -312,7 +408,7 @@ void Job::OnFrame(int rank, const Frame& frame) {
   coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " sent a malformed frame")));
 }
 
-// The engine's thread may wait inside MPI for the lost rank for ever, so the process ends from here.
+// The engine's thread may wait for the lost rank inside MPI or NCCL for ever, so the process ends from here.
 void Job::OnLost(int rank, const absl::Status& why) {
   std::lock_guard lock(coordinator_mutex_);
   if (coordinator_ == nullptr) return;
@@ -335,10 +431,10 @@ SchedulerLimits Job::MakeLimits() const {
 }
 
 WireTotals Job::SumWireBytes() const {
-  const WireBytes& mine = engine_->wire_bytes();
+  const WireCount mine = engine_->wire_bytes().Read();
   WireTotals totals;
-  for (const std::string& text : mpi_.AllGatherStrings(
-           absl::StrCat(mine.reduce.load(), " ", mine.gather.load(), " ", mine.pipeline.load()))) {
+  for (const std::string& text :
+       mpi_.AllGatherStrings(absl::StrCat(mine.reduce, " ", mine.gather, " ", mine.pipeline))) {
     const std::vector<std::string> fields = absl::StrSplit(text, ' ');
     totals.reduce += std::strtoll(fields[0].c_str(), nullptr, 10);
     totals.gather += std::strtoll(fields[1].c_str(), nullptr, 10);

@@ -64,11 +64,19 @@ class Job {
   Failure RunWorker();
   void OnFrame(int rank, const Frame& frame);
   void OnLost(int rank, const absl::Status& why);
-  absl::Status ChooseDevice();
+  absl::Status OpenCudaDevice();  // this rank's; sets backend_
+  absl::Status ChooseDevice();    // the same kind on all ranks; called by all together
   void ChooseThreads();
   absl::Status ChooseModelLength();
   absl::Status ChooseKvBlocks();
   absl::Status CheckMemory(const WeightMemory& weights) const;
+  // Bytes that this rank may take of its device or its host; 0: not known.
+  absl::StatusOr<int64_t> AvailableMemory() const;
+  // Bytes that the KV cache may take where `left` are left beside the weights.
+  int64_t ShareForCache(int64_t left) const;
+  absl::Status MakeCommunicators();
+  // Lets the ranks of a tensor-parallel group exchange through each other's memory where all groups can; called by all.
+  void MakePeers();
   absl::Status CompareRanks() const;
   SchedulerLimits MakeLimits() const;
   WireTotals SumWireBytes() const;
@@ -81,11 +89,13 @@ class Job {
   ProcessGrid grid_;
   EngineOptions engine_options_;
   int threads_ = 1;
+  bool cuda_ = false;
   std::unique_ptr<WeightSource> source_;
-  std::unique_ptr<Backend> backend_;
-  StageWeights weights_;  // between Load and Build
+  // Before the backend, so that they go after it: what it has recorded may hold on to them (nccl_communicator.h).
   std::unique_ptr<Communicator> group_;
   std::unique_ptr<Communicator> column_;
+  std::unique_ptr<Backend> backend_;
+  StageWeights weights_;  // between Load and Build
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<ControlClient> client_;

@@ -83,7 +83,7 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
       ->check(CLI::PositiveNumber);
   AddOption(command, "--pp,--pipeline-parallel-size", options.pp, "pipeline stages")
       ->check(CLI::PositiveNumber);
-  AddOption(command, "--device", options.device, "auto, cpu or cuda")
+  AddOption(command, "--device", options.device, "auto, cpu, or cuda: a GPU for each rank")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   AddOption(command, "--threads", options.threads, "CPU threads of a rank; 0: the cores it may use")
       ->check(CLI::NonNegativeNumber);

@@ -12,6 +12,7 @@ namespace ternion {
 // Collectives of a group of ranks, on bytes in the memory of the group's backend. Every member calls the same
 // operations in the same order. Sums are not made here: a format is decoded and added by the receiver
 // (parallel/tensor_parallel.h), in rank order, so that results do not depend on the library's choice of algorithm.
+// "Done" and "reused" are in the order of the backend's operations: on a device they may lie ahead when a call returns.
 //
 // Errors: kUnavailable when a peer or the library failed; the group is then unusable.
 class Communicator {
@@ -36,7 +37,8 @@ class Communicator {
   virtual absl::Status Recv(absl::Span<std::byte> data, int from) = 0;
 };
 
-// A group of one: the single-device case.
+// A group of one: the single-device case. What it copies is host memory; the exchanges of tensor_parallel.h ask a group
+// of one for no copy, so it serves on every device.
 std::unique_ptr<Communicator> MakeSoloCommunicator();
 
 // `size` ranks as threads of one process, for tests: element r is rank r's. They share state and may outlive

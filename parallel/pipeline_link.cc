@@ -1,7 +1,7 @@
 #include "kernels/check.h"
 #include "kernels/status.h"
+#include "parallel/byte_views.h"
 #include "parallel/counted_exchange.h"
-#include "parallel/row_copies.h"
 #include "parallel/tensor_parallel.h"
 #include "parallel/wire_rows.h"
 

@@ -1,12 +1,13 @@
 #include "parallel/tensor_parallel.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/status.h"
+#include "parallel/byte_views.h"
 #include "parallel/counted_exchange.h"
 #include "parallel/exchange_sizes.h"
-#include "parallel/row_copies.h"
 
 namespace ternion {
 namespace {
@@ -49,24 +50,44 @@ Range TensorParallel::OwnedRows(int64_t tokens, int rank) const {
   return SplitEvenly(tokens, 1, size(), rank);
 }
 
-absl::Status TensorParallel::ExchangeRowBlocks(absl::Span<const std::byte> send, int64_t tokens,
-                                               int64_t row_bytes) {
-  const int64_t block_bytes = OwnedRows(tokens).size() * row_bytes;
-  TERNION_RETURN_IF_ERROR(Reserve(recv_, size() * block_bytes));
-  const absl::Span<std::byte> recv = FrontOf(recv_, size() * block_bytes);
-  const std::vector<size_t> recv_counts(size(), block_bytes);
-  if (!sequence_parallel(tokens))
-    return CountedAllGather(*group_, send, recv_counts, recv, counters_->reduce);
+absl::Status TensorParallel::ExchangeRowBlocks(const std::byte* send, int64_t tokens,
+                                               absl::FunctionRef<int64_t(int64_t rows)> block_bytes) {
+  const int64_t owned_bytes = block_bytes(OwnedRows(tokens).size());
+  TERNION_RETURN_IF_ERROR(Reserve(recv_, size() * owned_bytes));
+  const absl::Span<std::byte> recv = FrontOf(recv_, size() * owned_bytes);
+  const std::vector<size_t> recv_counts(size(), owned_bytes);
+  if (!sequence_parallel(tokens)) {
+    return CountedAllGather(*group_, {send, recv_counts[0]}, recv_counts, recv, counters_->reduce);
+  }
   std::vector<size_t> send_counts;
-  for (int r = 0; r < size(); ++r) send_counts.push_back(OwnedRows(tokens, r).size() * row_bytes);
-  return CountedAllToAll(*group_, send, send_counts, recv_counts, recv, counters_->reduce);
+  for (int r = 0; r < size(); ++r) send_counts.push_back(block_bytes(OwnedRows(tokens, r).size()));
+  return CountedAllToAll(*group_, {send, TotalBytes(send_counts)}, send_counts, recv_counts, recv,
+                         counters_->reduce);
 }
 
 absl::Status TensorParallel::Reserve(Buffer& buffer, int64_t bytes) {
-  if (bytes <= static_cast<int64_t>(buffer.bytes())) return absl::OkStatus();
-  buffer = Buffer();  // freed first: both sizes at once may not fit
-  TERNION_ASSIGN_OR_RETURN(buffer, backend_->Allocate(bytes));
+  const auto held = static_cast<int64_t>(buffer.bytes());
+  if (bytes <= held) return absl::OkStatus();
+  // Twice as much, so that all outgrown ones together take no more than the last.
+  TERNION_ASSIGN_OR_RETURN(Buffer larger, backend_->Allocate(std::max(bytes, 2 * held)));
+  std::swap(buffer, larger);
+  if (!larger.empty()) retired_.push_back(std::move(larger));
   return absl::OkStatus();
+}
+
+WireCount operator-(const WireCount& a, const WireCount& b) {
+  return {a.reduce - b.reduce, a.gather - b.gather, a.pipeline - b.pipeline};
+}
+
+WireCount WireBytes::Read() const {
+  return {reduce.load(std::memory_order_relaxed), gather.load(std::memory_order_relaxed),
+          pipeline.load(std::memory_order_relaxed)};
+}
+
+void WireBytes::Add(const WireCount& count) {
+  reduce.fetch_add(count.reduce, std::memory_order_relaxed);
+  gather.fetch_add(count.gather, std::memory_order_relaxed);
+  pipeline.fetch_add(count.pipeline, std::memory_order_relaxed);
 }
 
 }  // namespace ternion

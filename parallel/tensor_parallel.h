@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/peer_exchange.h"
 #include "parallel/communicator.h"
 #include "parallel/sharding.h"
 
@@ -27,14 +30,28 @@ std::string_view WireFormatName(WireFormat format);
 // Bytes of one row of `channels` on the wire.
 int64_t WireRowBytes(WireFormat format, int64_t channels);
 
-// Bytes this rank sent to other ranks, by kind. Written by the engine thread, read by any.
+// Bytes this rank sent to other ranks, by kind.
+struct WireCount {
+  int64_t reduce = 0;    // row-parallel sums
+  int64_t gather = 0;    // activation codes, statistics, thresholds, embedding rows, logits
+  int64_t pipeline = 0;  // stage boundaries
+  bool operator==(const WireCount&) const = default;
+};
+WireCount operator-(const WireCount& a, const WireCount& b);
+
+// Their counters: written by the engine thread, read by any. Exchanges add to them when they are called; what a recorded
+// step sends again (Backend::Replay) its caller adds.
 struct WireBytes {
-  std::atomic<int64_t> reduce{0};    // row-parallel sums
-  std::atomic<int64_t> gather{0};    // activation codes, statistics, thresholds, embedding rows
-  std::atomic<int64_t> pipeline{0};  // stage boundaries, logits excepted
+  std::atomic<int64_t> reduce{0};
+  std::atomic<int64_t> gather{0};
+  std::atomic<int64_t> pipeline{0};
+
+  WireCount Read() const;
+  void Add(const WireCount& count);
 };
 
-// The exchanges of one tensor-parallel group, over steps of T tokens (rows).
+// The exchanges of one tensor-parallel group, over steps of T tokens (rows), on the memory of the group's backend. All but
+// EmbedRows may be recorded (Backend::Replay).
 //
 // With few tokens (one-shot) every rank holds and sums all rows. With more (sequence-parallel) row t belongs
 // to rank floor(t * tp / T), and an owner of no rows still takes part. "Owned rows" below are all T rows in
@@ -45,7 +62,8 @@ class TensorParallel {
   static constexpr int64_t kOneShotTokens = 16;
 
   // `most_tokens` and `most_channels` are the usual bounds of T and of the widest row: buffers of that size
-  // are allocated once, and grow only for an exchange beyond it.
+  // are allocated once, and grow only for an exchange beyond it. What they outgrow stays until the end, since a
+  // recorded step may still use it.
   static absl::StatusOr<std::unique_ptr<TensorParallel>> Create(Backend* backend, Communicator* group,
                                                                 WireBytes* counters, int64_t most_tokens,
                                                                 int64_t most_channels,
@@ -57,6 +75,18 @@ class TensorParallel {
   // Rows of T that rank `rank` owns; all of them when one-shot.
   Range OwnedRows(int64_t tokens, int rank) const;
   Range OwnedRows(int64_t tokens) const { return OwnedRows(tokens, rank()); }
+
+  // Takes over the exchanges of exact row-parallel layers with few tokens: all ranks of the group have it, or none.
+  void UsePeers(std::unique_ptr<PeerExchange> peers) { peers_ = std::move(peers); }
+  // Whether PeerSubNormQuantize and PeerReduceAdd take a step of this many tokens; columns[r] is rank r's share of a row.
+  bool PeersTake(int64_t tokens, const RowInput& how, absl::Span<const int64_t> columns) const;
+  // PeerExchange's operations, counted. Always one of each, in this order.
+  void PeerSubNormQuantize(const RowInput& how, absl::Span<const int64_t> columns,
+                           TensorView<const float> mine, QuantizedRows out);
+  void PeerReduceAdd(TensorView<const int32_t> partial, TensorView<const float> row_scale,
+                     TensorView<const float> weight_scale, TensorView<float> residual);
+  // To be asked when the device has been waited for: kUnavailable when a peer did not answer.
+  absl::Status Health() const { return peers_ == nullptr ? absl::OkStatus() : peers_->Health(); }
 
   // Sum over ranks of int32 partial sums.                        partial [T, n] -> sum [owned, n]
   absl::Status ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum);
@@ -93,10 +123,13 @@ class TensorParallel {
  private:
   TensorParallel() = default;
 
-  // Brings every rank's block of the rows this rank owns to recv_, in rank order, each `row_bytes` a row.
-  // `send` holds a block for every owner, or the one block of all rows when one-shot.
-  absl::Status ExchangeRowBlocks(absl::Span<const std::byte> send, int64_t tokens, int64_t row_bytes);
-  // Grows `buffer` to `bytes` where it is smaller; its contents are lost then.
+  // Brings every rank's block of the rows this rank owns to recv_, in rank order; a block of n rows takes
+  // block_bytes(n). `send` holds a block for every owner, or the one block of all rows when one-shot.
+  absl::Status ExchangeRowBlocks(const std::byte* send, int64_t tokens,
+                                 absl::FunctionRef<int64_t(int64_t rows)> block_bytes);
+  // Blocks side by side: recv_ holds, for every rank in order, [rows, columns[r]]; row i of `all` is row i of each.
+  void JoinColumns(absl::Span<const int64_t> columns, TensorView<float> all);
+  // Makes `buffer` hold `bytes` at least; where it must grow, its contents are lost.
   absl::Status Reserve(Buffer& buffer, int64_t bytes);
 
   Backend* backend_ = nullptr;
@@ -105,14 +138,17 @@ class TensorParallel {
   int64_t one_shot_tokens_ = kOneShotTokens;
   Buffer send_;
   Buffer recv_;
+  std::vector<Buffer> retired_;
+  std::unique_ptr<PeerExchange> peers_;
 };
 
 // The boundary between pipeline stages: the residual x of owned rows. In the next stage a tp rank receives
 // the rows floor(t * tp / T) = its own; when the step is one-shot the stage then shares them, still encoded,
-// so that every rank decodes the same bytes; both count as pipeline bytes.
+// so that every rank decodes the same bytes; both count as pipeline bytes. Not to be recorded (Backend::Replay): a recorded
+// step ends only when its messages have left (parallel/nccl_communicator.h).
 class PipelineLink {
  public:
-  // `world_peers`: a communicator over this tp rank's column of the grid, one rank a stage.
+  // `column`: this tp rank's column of the grid, one rank a stage.
   static absl::StatusOr<std::unique_ptr<PipelineLink>> Create(Backend* backend, Communicator* column,
                                                               Communicator* group,
                                                               TensorParallel* tensor_parallel,

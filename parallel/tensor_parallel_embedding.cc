@@ -4,9 +4,8 @@
 
 #include "kernels/check.h"
 #include "kernels/status.h"
+#include "parallel/byte_views.h"
 #include "parallel/counted_exchange.h"
-#include "parallel/exchange_sizes.h"
-#include "parallel/row_copies.h"
 #include "parallel/tensor_parallel.h"
 
 namespace ternion {
@@ -90,7 +89,7 @@ absl::Status TensorParallel::EmbedRows(TensorView<const BFloat16> table, int64_t
   TERNION_RETURN_IF_ERROR(Reserve(recv_, owned.size() * row_bytes));
   const absl::Span<const std::byte> send = FrontOf(send_, plan.sent_rows() * row_bytes);
   const absl::Span<std::byte> recv = FrontOf(recv_, owned.size() * row_bytes);
-  PickRows(table, plan.picked, static_cast<BFloat16*>(send_.data()));
+  backend_->PickRows(table, plan.picked, send_.As<BFloat16>(plan.sent_rows(), table.cols()));
   TERNION_RETURN_IF_ERROR(
       sequence_parallel(tokens)
           ? CountedAllToAll(*group_, send, plan.send_counts, plan.recv_counts, recv, counters_->gather)

@@ -1,13 +1,13 @@
 // Exchanges that bring every rank the same rows, columns or maxima.
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/check.h"
 #include "kernels/status.h"
+#include "parallel/byte_views.h"
 #include "parallel/counted_exchange.h"
 #include "parallel/exchange_sizes.h"
-#include "parallel/row_copies.h"
 #include "parallel/tensor_parallel.h"
+#include "parallel/wire_rows.h"
 
 namespace ternion {
 namespace {
@@ -17,26 +17,24 @@ constexpr int64_t kColumnSliceBytes = int64_t{8} << 20;
 
 int64_t CodesRowBytes(bool int4, int64_t channels) { return int4 ? channels / 2 : channels; }
 
-// One rank's rows on the wire: all codes, then all scales.
+// One rank's rows on the wire.
 void PackCodes(Backend& backend, bool int4, BasicQuantizedRows<const int8_t, const float> rows,
-               uint8_t* wire) {
-  const TensorView<uint8_t> packed(wire, rows.codes.rows(), CodesRowBytes(int4, rows.codes.cols()));
+               const WireBlock& wire, uint8_t* block) {
   if (int4) {
-    backend.PackInt4(rows.codes, packed);
+    backend.PackInt4(rows.codes, {block, rows.codes.rows(), wire.row_bytes});
   } else {
-    CopyBytes(rows.codes.data(), packed.bytes(), packed.data());
+    backend.Copy(block, rows.codes.data(), rows.codes.bytes());
   }
-  CopyBytes(rows.scales.data(), rows.scales.bytes(), wire + packed.bytes());
+  backend.Copy(wire.Floats(block, rows.codes.rows()).data(), rows.scales.data(), rows.scales.bytes());
 }
 
-void UnpackCodes(Backend& backend, bool int4, const uint8_t* wire, QuantizedRows rows) {
-  const TensorView<const uint8_t> packed(wire, rows.codes.rows(), CodesRowBytes(int4, rows.codes.cols()));
+void UnpackCodes(Backend& backend, bool int4, const WireBlock& wire, uint8_t* block, QuantizedRows rows) {
   if (int4) {
-    backend.UnpackInt4(packed, rows.codes);
+    backend.UnpackInt4(TensorView<const uint8_t>(block, rows.codes.rows(), wire.row_bytes), rows.codes);
   } else {
-    CopyBytes(packed.data(), packed.bytes(), rows.codes.data());
+    backend.Copy(rows.codes.data(), block, rows.codes.bytes());
   }
-  CopyBytes(wire + packed.bytes(), rows.scales.bytes(), rows.scales.data());
+  backend.Copy(rows.scales.data(), wire.Floats(block, rows.codes.rows()).data(), rows.scales.bytes());
 }
 
 }  // namespace
@@ -50,22 +48,24 @@ absl::Status TensorParallel::GatherCodes(bool int4, BasicQuantizedRows<const int
   CHECK(mine.scales.size() == owned && all.scales.size() == tokens, "every row has one scale");
   CHECK(!int4 || channels % 2 == 0, "two INT4 codes share a byte");
   if (!sequence_parallel(tokens)) {
-    CopyBytes(mine.codes.data(), mine.codes.bytes(), all.codes.data());
-    CopyBytes(mine.scales.data(), mine.scales.bytes(), all.scales.data());
+    backend_->Copy(all.codes.data(), mine.codes.data(), mine.codes.bytes());
+    backend_->Copy(all.scales.data(), mine.scales.data(), mine.scales.bytes());
     return absl::OkStatus();
   }
-  const int64_t row_bytes = CodesRowBytes(int4, channels) + static_cast<int64_t>(sizeof(float));
-  TERNION_RETURN_IF_ERROR(Reserve(send_, owned * row_bytes));
-  TERNION_RETURN_IF_ERROR(Reserve(recv_, tokens * row_bytes));
-  PackCodes(*backend_, int4, mine, static_cast<uint8_t*>(send_.data()));
+  const WireBlock wire{CodesRowBytes(int4, channels)};
   std::vector<size_t> counts;
-  for (int r = 0; r < size(); ++r) counts.push_back(OwnedRows(tokens, r).size() * row_bytes);
-  TERNION_RETURN_IF_ERROR(CountedAllGather(*group_, FrontOf(send_, owned * row_bytes), counts,
-                                           FrontOf(recv_, tokens * row_bytes), counters_->gather));
-  const auto* const wire = static_cast<const uint8_t*>(recv_.data());
+  for (int r = 0; r < size(); ++r) counts.push_back(wire.Bytes(OwnedRows(tokens, r).size()));
+  const auto all_bytes = static_cast<int64_t>(TotalBytes(counts));
+  TERNION_RETURN_IF_ERROR(Reserve(send_, wire.Bytes(owned)));
+  TERNION_RETURN_IF_ERROR(Reserve(recv_, all_bytes));
+  if (owned > 0) PackCodes(*backend_, int4, mine, wire, static_cast<uint8_t*>(send_.data()));
+  TERNION_RETURN_IF_ERROR(CountedAllGather(*group_, FrontOf(send_, wire.Bytes(owned)), counts,
+                                           FrontOf(recv_, all_bytes), counters_->gather));
+  auto* block = static_cast<uint8_t*>(recv_.data());
   for (int r = 0; r < size(); ++r) {
     const Range rows = OwnedRows(tokens, r);
-    UnpackCodes(*backend_, int4, wire + rows.begin * row_bytes, all.Rows(rows.begin, rows.end));
+    if (rows.size() > 0) UnpackCodes(*backend_, int4, wire, block, all.Rows(rows.begin, rows.end));
+    block += counts[r];
   }
   return absl::OkStatus();
 }
@@ -76,7 +76,7 @@ absl::Status TensorParallel::GatherColumns(TensorView<const float> mine, absl::S
         "columns holds every rank's number of columns");
   CHECK(mine.rows() == all.rows(), "columns are gathered of the same rows");
   if (size() == 1) {
-    CopyBytes(mine.data(), mine.bytes(), all.data());
+    backend_->Copy(all.data(), mine.data(), mine.bytes());
     return absl::OkStatus();
   }
   const int64_t row_bytes = std::max<int64_t>(all.cols() * sizeof(float), 1);
@@ -89,9 +89,21 @@ absl::Status TensorParallel::GatherColumns(TensorView<const float> mine, absl::S
     for (const int64_t width : columns) counts.push_back((end - begin) * width * sizeof(float));
     TERNION_RETURN_IF_ERROR(CountedAllGather(*group_, AsBytes(mine.Rows(begin, end)), counts,
                                              FrontOf(recv_, bytes), counters_->gather));
-    JoinColumns(static_cast<const float*>(recv_.data()), columns, all.Rows(begin, end));
+    JoinColumns(columns, all.Rows(begin, end));
   }
   return absl::OkStatus();
+}
+
+void TensorParallel::JoinColumns(absl::Span<const int64_t> columns, TensorView<float> all) {
+  const auto* block = static_cast<const float*>(recv_.data());
+  int64_t column = 0;
+  for (const int64_t width : columns) {
+    const TensorView<const float> part(block, all.rows(), width);
+    if (!part.empty()) backend_->CopyColumns(part, column, all);
+    block += part.size();
+    column += width;
+  }
+  CHECK(column == all.cols(), "the blocks' columns make up the whole row");
 }
 
 absl::Status TensorParallel::MaxOverRanks(TensorView<float> values) {
@@ -101,8 +113,8 @@ absl::Status TensorParallel::MaxOverRanks(TensorView<float> values) {
   TERNION_RETURN_IF_ERROR(CountedAllGather(*group_, AsBytes<float>(values), counts,
                                            FrontOf(recv_, size() * values.bytes()), counters_->gather));
   const TensorView<float> shares = recv_.As<float>(size(), values.size());  // [tp, T]
-  for (int64_t t = 0; t < values.size(); ++t) {
-    for (int r = 0; r < size(); ++r) values.data()[t] = std::max(values.data()[t], shares.row(r)[t]);
+  for (int r = 0; r < size(); ++r) {
+    if (r != rank()) backend_->Maximum(shares.Rows(r, r + 1), {values.data(), 1, values.size()});
   }
   return absl::OkStatus();
 }
@@ -111,7 +123,7 @@ absl::Status TensorParallel::GatherRows(TensorView<const float> mine, TensorView
   CHECK(mine.rows() == OwnedRows(all.rows()).size() && mine.cols() == all.cols(),
         "the owned rows are gathered");
   if (!sequence_parallel(all.rows())) {
-    CopyBytes(mine.data(), mine.bytes(), all.data());
+    backend_->Copy(all.data(), mine.data(), mine.bytes());
     return absl::OkStatus();
   }
   std::vector<size_t> counts;

@@ -1,41 +1,25 @@
 // Row-parallel sums. Every rank's partial rows reach their owner unsummed, and the owner adds them in rank
 // order, so one-shot and sequence-parallel give the same bits.
-#include <cstring>
-
 #include "kernels/check.h"
 #include "kernels/status.h"
-#include "parallel/row_copies.h"
+#include "parallel/byte_views.h"
 #include "parallel/tensor_parallel.h"
 #include "parallel/wire_rows.h"
 
 namespace ternion {
-namespace {
-
-// sum[t] = share[0][t] + share[1][t] + ...; a share is `stride` bytes after the one before, and may lie
-// unaligned.
-void SumExtra(const uint8_t* share, int64_t stride, int shares, int64_t rows, float* sum) {
-  for (int64_t t = 0; t < rows; ++t) {
-    for (int r = 0; r < shares; ++r) {
-      float value;
-      std::memcpy(&value, share + r * stride + t * sizeof(float), sizeof(float));
-      sum[t] = r == 0 ? value : sum[t] + value;
-    }
-  }
-}
-
-}  // namespace
 
 absl::Status TensorParallel::ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum) {
   const int64_t owned = OwnedRows(partial.rows()).size();
   CHECK(sum.rows() == owned && sum.cols() == partial.cols(), "a sum has the owned rows of the partial sums");
   if (size() == 1) {
-    CopyBytes(partial.data(), partial.bytes(), sum.data());
+    backend_->Copy(sum.data(), partial.data(), partial.bytes());
     return absl::OkStatus();
   }
-  TERNION_RETURN_IF_ERROR(
-      ExchangeRowBlocks(AsBytes(partial), partial.rows(), partial.cols() * sizeof(int32_t)));
+  const int64_t row_bytes = partial.cols() * static_cast<int64_t>(sizeof(int32_t));
+  TERNION_RETURN_IF_ERROR(ExchangeRowBlocks(AsBytes(partial).data(), partial.rows(),
+                                            [&](int64_t rows) { return rows * row_bytes; }));
   const TensorView<int32_t> shares = recv_.As<int32_t>(size() * owned, partial.cols());  // [tp * owned, n]
-  CopyBytes(shares.data(), sum.bytes(), sum.data());
+  backend_->Copy(sum.data(), shares.data(), sum.bytes());
   for (int r = 1; r < size(); ++r) backend_->AddInt32(shares.Rows(r * owned, (r + 1) * owned), sum);
   return absl::OkStatus();
 }
@@ -46,26 +30,37 @@ absl::Status TensorParallel::ReduceLossy(WireFormat format, TensorView<const flo
   const int64_t tokens = partial.rows();
   const int64_t owned = OwnedRows(tokens).size();
   CHECK(sum.rows() == owned && sum.cols() == partial.cols(), "a sum has the owned rows of the partial sums");
-  const int64_t wire_bytes = WireRowBytes(format, partial.cols());
-  const int64_t row_bytes = wire_bytes + (extra != nullptr ? static_cast<int64_t>(sizeof(float)) : 0);
+  const WireBlock wire{WireRowBytes(format, partial.cols()), extra != nullptr};
+  const int owners = sequence_parallel(tokens) ? size() : 1;
+  int64_t send_bytes = 0;
+  for (int r = 0; r < owners; ++r) send_bytes += wire.Bytes(OwnedRows(tokens, r).size());
+  TERNION_RETURN_IF_ERROR(Reserve(send_, send_bytes));
 
-  TERNION_RETURN_IF_ERROR(Reserve(send_, tokens * row_bytes));
-  auto* const send = static_cast<uint8_t*>(send_.data());
-  const int blocks = sequence_parallel(tokens) ? size() : 1;  // each: encoded rows, then their extras
-  for (int b = 0; b < blocks; ++b) {
-    const Range rows = OwnedRows(tokens, b);
-    uint8_t* const block = send + rows.begin * row_bytes;
+  auto* block = static_cast<uint8_t*>(send_.data());
+  for (int r = 0; r < owners; ++r) {
+    const Range rows = OwnedRows(tokens, r);
     EncodeRows(*backend_, format, partial.Rows(rows.begin, rows.end), block);
-    if (extra == nullptr) continue;
-    CopyBytes(extra + rows.begin, rows.size() * sizeof(float), block + rows.size() * wire_bytes);
+    if (extra != nullptr) {
+      const TensorView<float> beside = wire.Floats(block, rows.size());
+      backend_->Copy(beside.data(), extra + rows.begin, beside.bytes());
+    }
+    block += wire.Bytes(rows.size());
   }
-  TERNION_RETURN_IF_ERROR(ExchangeRowBlocks(FrontOf(send_, tokens * row_bytes), tokens, row_bytes));
+  TERNION_RETURN_IF_ERROR(ExchangeRowBlocks(static_cast<const std::byte*>(send_.data()), tokens,
+                                            [&](int64_t rows) { return wire.Bytes(rows); }));
+  if (owned == 0) return absl::OkStatus();
 
-  const auto* const shares = static_cast<const uint8_t*>(recv_.data());  // [tp][owned * row_bytes]
   for (int r = 0; r < size(); ++r) {
-    DecodeRows(*backend_, format, shares + r * owned * row_bytes, /*add=*/r > 0, sum);
+    uint8_t* const share = static_cast<uint8_t*>(recv_.data()) + r * wire.Bytes(owned);
+    DecodeRows(*backend_, format, share, /*add=*/r > 0, sum);
+    if (extra == nullptr) continue;
+    const TensorView<float> beside = wire.Floats(share, owned);
+    if (r == 0) {
+      backend_->Copy(extra_sum, beside.data(), beside.bytes());
+    } else {
+      backend_->Add(beside, {extra_sum, 1, owned});
+    }
   }
-  if (extra != nullptr) SumExtra(shares + owned * wire_bytes, owned * row_bytes, size(), owned, extra_sum);
   return absl::OkStatus();
 }
 

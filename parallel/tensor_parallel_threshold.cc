@@ -6,8 +6,8 @@
 
 #include "kernels/check.h"
 #include "kernels/status.h"
+#include "parallel/byte_views.h"
 #include "parallel/counted_exchange.h"
-#include "parallel/row_copies.h"
 #include "parallel/tensor_parallel.h"
 
 namespace ternion {
@@ -66,7 +66,7 @@ absl::Status TensorParallel::KthMagnitude(TensorView<const float> mine, absl::Sp
   }
   TERNION_RETURN_IF_ERROR(Reserve(recv_, owned * row_bytes));
   TERNION_RETURN_IF_ERROR(exchange.ToOwners(mine, FrontOf(recv_, owned * row_bytes), *counters_));
-  JoinColumns(static_cast<const float*>(recv_.data()), columns, rows);
+  JoinColumns(columns, rows);
   const TensorView<float> found(rows.data() + rows.size(), 1, owned);
   if (owned > 0) backend_->KthMagnitude(rows, k, found);
   return exchange.FromOwners(found, threshold, *counters_);

@@ -1,7 +1,6 @@
 #include "parallel/wire_rows.h"
 
 #include "kernels/check.h"
-#include "parallel/row_copies.h"
 
 namespace ternion {
 
@@ -9,7 +8,7 @@ void EncodeRows(Backend& backend, WireFormat format, TensorView<const float> x, 
   const TensorView<uint8_t> rows(wire, x.rows(), WireRowBytes(format, x.cols()));
   switch (format) {
     case WireFormat::kExact:
-      return CopyBytes(x.data(), x.bytes(), wire);
+      return backend.Copy(wire, x.data(), x.bytes());
     case WireFormat::kInt8:
       return backend.EncodeInt8(x, rows);
     case WireFormat::kInt4:
@@ -22,7 +21,7 @@ void DecodeRows(Backend& backend, WireFormat format, const uint8_t* wire, bool a
   switch (format) {
     case WireFormat::kExact:
       CHECK(!add, "exact rows are not summed as floats");
-      return CopyBytes(wire, x.bytes(), x.data());
+      return backend.Copy(x.data(), wire, x.bytes());
     case WireFormat::kInt8:
       return backend.DecodeInt8(rows, add, x);
     case WireFormat::kInt4:

@@ -97,20 +97,19 @@ class SplitTiles {
 
 }  // namespace
 
-void CpuBackend::Attention(TensorView<const float> qkv, const HeadShard& heads,
-                           absl::Span<const KvSlice> slices_host, const KvLayer& cache,
-                           TensorView<float> out) {
+void CpuBackend::Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                           const KvLayer& cache, TensorView<float> out) {
   const int64_t dim = heads.head_dim;
   CHECK(heads.kv_heads == cache.kv_heads && dim == cache.head_dim, "Attention: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * dim, "Attention shapes");
   CHECK(out.rows() == qkv.rows() && out.cols() == heads.query_heads * dim, "Attention shapes");
-  for (const KvSlice& slice : slices_host) {
+  for (const KvSlice& slice : slices.host) {
     CHECK(slice.row_begin >= 0 && slice.row_begin + slice.rows <= out.rows(),
           "Attention: a slice outside the step");
     CHECK(slice.position >= 0, "Attention: a position before the first");
   }
   const AttentionStep step{KernelsFor(isa_), qkv, heads, cache, out};
-  const std::vector<AttentionTile> tiles = TilesOf(step, slices_host);
+  const std::vector<AttentionTile> tiles = TilesOf(step, slices.host);
   const SplitTiles split(step, tiles);
   if (split.Worthwhile(pool_.threads())) return split.Run(pool_);
   // The longest first, so that the last task is a short one.

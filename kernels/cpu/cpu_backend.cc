@@ -107,6 +107,15 @@ void CpuBackend::CopyToHost(void* host, const void* device, size_t bytes) {
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
+void CpuBackend::Copy(void* to, const void* from, size_t bytes) {
+  if (bytes > 0 && to != from) std::memcpy(to, from, bytes);
+}
+
+absl::StatusOr<bool> CpuBackend::Replay(uint64_t, absl::FunctionRef<absl::Status()> body) {
+  TERNION_RETURN_IF_ERROR(body());
+  return true;
+}
+
 }  // namespace ternion::cpu
 
 namespace ternion {

@@ -16,12 +16,19 @@ class CpuBackend final : public Backend {
   absl::StatusOr<Buffer> Allocate(size_t bytes) override;
   void CopyFromHost(void* device, const void* host, size_t bytes) override;
   void CopyToHost(void* host, const void* device, size_t bytes) override;
+  void Copy(void* to, const void* from, size_t bytes) override;
   void Synchronize() override {}
+  void* stream() const override { return nullptr; }
+  KvSlices UploadSlices(absl::Span<const KvSlice> slices_host) override { return {slices_host, 0}; }
+  absl::StatusOr<bool> Replay(uint64_t key, absl::FunctionRef<absl::Status()> body) override;
 
   void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
                   TensorView<float> out) override;
   void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,
                   TensorView<float> out) override;
+  void PickRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
+                TensorView<BFloat16> out) override;
+  void CopyColumns(TensorView<const float> from, int64_t column, TensorView<float> to) override;
   void SumSquares(TensorView<const float> x, int segment, TensorView<float> out) override;
   void RmsNorm(TensorView<const float> x, TensorView<const float> sums, int64_t width, float eps,
                TensorView<const float> weight, TensorView<float> y) override;
@@ -36,12 +43,17 @@ class CpuBackend final : public Backend {
   void UnpackInt4(TensorView<const uint8_t> packed, TensorView<int8_t> codes) override;
   void KthMagnitude(TensorView<const float> x, int64_t k, TensorView<float> threshold) override;
   void ZeroBelow(TensorView<const float> threshold, TensorView<float> x) override;
+  void NormQuantize(TensorView<const float> x, float eps, TensorView<const float> weight, bool int4,
+                    QuantizedRows out) override;
+  void SubNormQuantize(const RowInput& how, TensorView<float> x, QuantizedRows out) override;
   absl::StatusOr<PackedTernary> PackTernary(TernaryLayout layout, int64_t outputs, int64_t inputs,
                                             TritReader reader) override;
   void TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes,
                      TensorView<int32_t> out) override;
   void Dequantize(TensorView<const int32_t> sums, TensorView<const float> row_scale,
                   TensorView<const float> weight_scale, TensorView<float> y) override;
+  void TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorView<const float> weight_scale, bool add,
+                     TensorView<float> y) override;
   void GatedRelu2(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                   TensorView<const float> gate_scale, TensorView<const float> up_scale,
                   TensorView<float> y) override;
@@ -49,14 +61,18 @@ class CpuBackend final : public Backend {
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
+  void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;
   void Rope(TensorView<float> x, int64_t column, int heads, int head_dim, TensorView<const float> cos_sin,
-            absl::Span<const KvSlice> slices_host) override;
-  void WriteKv(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
+            const KvSlices& slices) override;
+  void WriteKv(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                const KvLayer& cache) override;
-  void Attention(TensorView<const float> qkv, const HeadShard& heads, absl::Span<const KvSlice> slices_host,
+  void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                  const KvLayer& cache, TensorView<float> out) override;
   void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;
+  void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) override;
+  void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
+              TensorView<int32_t> ids) override;
   void EncodeInt8(TensorView<const float> x, TensorView<uint8_t> wire) override;
   void EncodeInt4(TensorView<const float> x, TensorView<uint8_t> wire) override;
   void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;

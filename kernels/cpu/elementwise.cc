@@ -1,4 +1,6 @@
-// Additions and row factors in place: bound by memory.
+// Additions, maxima and row factors in place: bound by memory.
+#include <algorithm>
+
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/float_kernels.h"
 #include "kernels/cpu/row_tasks.h"
@@ -19,6 +21,11 @@ void CpuBackend::AddInt32(TensorView<const int32_t> part, TensorView<int32_t> su
   ForRowRanges(pool_, sum.rows(), sum.cols(), [&](int64_t begin, int64_t end) {
     kernels.add_int32(part.row(begin), (end - begin) * sum.cols(), sum.row(begin));
   });
+}
+
+void CpuBackend::Maximum(TensorView<const float> y, TensorView<float> x) {
+  CHECK(x.rows() == y.rows() && x.cols() == y.cols(), "Maximum shapes");
+  for (int64_t i = 0; i < x.size(); ++i) x.data()[i] = std::max(x.data()[i], y.data()[i]);
 }
 
 void CpuBackend::ScaleRows(TensorView<const float> factor, TensorView<float> x) {

@@ -26,4 +26,12 @@ void CpuBackend::Head(TensorView<const float> x, TensorView<const BFloat16> tabl
   });
 }
 
+void CpuBackend::ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) {
+  CHECK(ids.size() == logits.rows() && logits.cols() > 0, "ArgMax shapes");
+  for (int64_t t = 0; t < logits.rows(); ++t) {
+    const float* row = logits.row(t);
+    ids.data()[t] = static_cast<int32_t>(std::max_element(row, row + logits.cols()) - row);
+  }
+}
+
 }  // namespace ternion::cpu

@@ -6,12 +6,12 @@
 namespace ternion::cpu {
 
 void CpuBackend::Rope(TensorView<float> x, int64_t column, int heads, int head_dim,
-                      TensorView<const float> cos_sin, absl::Span<const KvSlice> slices_host) {
+                      TensorView<const float> cos_sin, const KvSlices& slices) {
   CHECK(head_dim % 2 == 0 && cos_sin.cols() == head_dim, "Rope shapes");
   CHECK(column >= 0 && column + int64_t{heads} * head_dim <= x.cols(), "Rope: the heads lie outside the row");
   const RowKernels& kernels = *KernelsFor(isa_).rows;
   const int64_t half = head_dim / 2;
-  for (const KvSlice& slice : slices_host) {
+  for (const KvSlice& slice : slices.host) {
     CHECK(slice.row_begin >= 0 && slice.row_begin + slice.rows <= x.rows(), "Rope: a slice outside the step");
     CHECK(slice.position >= 0 && slice.position + slice.rows <= cos_sin.rows(),
           "Rope: a position has no angle");

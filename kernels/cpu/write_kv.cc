@@ -78,18 +78,18 @@ void WriteAll(ThreadPool& pool, const Writer<T>& writer, const std::vector<Block
 
 }  // namespace
 
-void CpuBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads,
-                         absl::Span<const KvSlice> slices_host, const KvLayer& cache) {
+void CpuBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                         const KvLayer& cache) {
   CHECK(heads.kv_heads == cache.kv_heads && heads.head_dim == cache.head_dim,
         "WriteKv: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * int64_t{heads.head_dim}, "WriteKv shapes");
-  for (const KvSlice& slice : slices_host) {
+  for (const KvSlice& slice : slices.host) {
     CHECK(slice.row_begin >= 0 && slice.row_begin + slice.rows <= qkv.rows(),
           "WriteKv: a slice outside the step");
     CHECK(slice.position >= 0, "WriteKv: a position before the first");
   }
   const HalfKernels& kernels = *KernelsFor(isa_).half;
-  const std::vector<BlockPart> parts = PartsOf(slices_host);
+  const std::vector<BlockPart> parts = PartsOf(slices.host);
   if (cache.format == KvFormat::kF16) {
     WriteAll(pool_, Writer<Float16>(kernels, qkv, heads, cache), parts, cache.kv_heads);
   } else {

@@ -72,7 +72,7 @@ class StageLoader {
                                                            {self + "k_proj", kv_width, h, kv, {0, h}},
                                                            {self + "v_proj", kv_width, h, kv, {0, h}}}));
     if (config_.sub_norms) {
-      TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm, LoadVector(self + "attn_sub_norm", queries, width));
+      TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm, LoadVector(self + "attn_sub_norm", {0, width}, width));
     }
     TERNION_ASSIGN_OR_RETURN(
         layer.o, LoadMatrices(OutputLayout(config_), {{self + "o_proj", h, width, {0, h}, queries}}));
@@ -90,7 +90,7 @@ class StageLoader {
     TERNION_ASSIGN_OR_RETURN(
         layer.up, LoadMatrices(TernaryLayout::kByOutput, {{mlp + "up_proj", ffn, h, mine, {0, h}}}));
     if (config_.sub_norms) {
-      TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", mine, ffn));
+      TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", {0, ffn}, ffn));
     }
     TERNION_ASSIGN_OR_RETURN(
         layer.down, LoadMatrices(TernaryLayout::kByInput, {{mlp + "down_proj", h, ffn, {0, h}, mine}}));

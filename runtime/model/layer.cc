@@ -12,6 +12,7 @@ RowParallelLinear::Shape OutputShape(const ModelConfig& config, const LayerShard
   shape.width = int64_t{config.shape.heads} * config.shape.head_dim;
   shape.segment = shard.attention_segment;
   shape.keep = config.attention_topk;
+  shape.own_begin = shard.attention.begin;
   for (int r = 0; r < ranks; ++r)
     shape.channels.push_back(ShardLayer(config.shape, ranks, r).attention.size());
   return shape;
@@ -21,6 +22,7 @@ RowParallelLinear::Shape DownShape(const ModelConfig& config, const LayerShard& 
   RowParallelLinear::Shape shape;
   shape.width = config.shape.ffn;
   shape.segment = shard.ffn_segment;
+  shape.own_begin = shard.ffn.begin;
   for (int r = 0; r < ranks; ++r) shape.channels.push_back(ShardLayer(config.shape, ranks, r).ffn.size());
   return shape;
 }
@@ -34,10 +36,9 @@ struct Layer::Step {
   Workspace& workspace;
   const KvLayer& cache;
   TensorView<const float> cos_sin;
-  absl::Span<const KvSlice> slices;
+  const KvSlices& slices;
   int64_t tokens;
-  TensorView<float> x;      // [owned, h]
-  TensorView<float> delta;  // [owned, h]
+  TensorView<float> x;  // [owned, h]
 };
 
 Layer::Layer(const ModelConfig& config, const LayerShard& shard, int ranks, WireFormat wire,
@@ -51,11 +52,9 @@ Layer::Layer(const ModelConfig& config, const LayerShard& shard, int ranks, Wire
       down_(config, DownShape(config, shard, ranks), wire, weights.down, weights.ffn_sub_norm) {}
 
 absl::Status Layer::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
-                            const KvLayer& cache, TensorView<const float> cos_sin,
-                            absl::Span<const KvSlice> slices, int64_t tokens, TensorView<float> x) const {
-  Step step{backend, ranks,   workspace,
-            cache,   cos_sin, slices,
-            tokens,  x,       workspace.delta.As<float>(x.rows(), x.cols())};
+                            const KvLayer& cache, TensorView<const float> cos_sin, const KvSlices& slices,
+                            int64_t tokens, TensorView<float> x) const {
+  Step step{backend, ranks, workspace, cache, cos_sin, slices, tokens, x};
   TERNION_RETURN_IF_ERROR(AttentionBlock(step));
   return FeedForwardBlock(step);
 }
@@ -67,19 +66,16 @@ absl::Status Layer::AttentionBlock(Step& step) const {
   TERNION_ASSIGN_OR_RETURN(
       const QuantizedRows input,
       attention_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
-  const auto sums = step.workspace.sums.As<int32_t>(step.tokens, outputs);
   const auto qkv = step.workspace.wide.As<float>(step.tokens, outputs);
-  backend.TernaryMatmul(weights_->qkv.packed, input.codes, sums);
-  backend.Dequantize(sums, input.scales, weights_->qkv.scale.As<float>(1, outputs), qkv);
+  backend.TernaryLinear(weights_->qkv.packed, input, weights_->qkv.scale.As<float>(1, outputs), /*add=*/false,
+                        qkv);
 
   // Queries and keys lie side by side, so one rotation takes both.
   backend.Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, step.cos_sin, step.slices);
   backend.WriteKv(qkv, heads, step.slices, step.cache);
   const auto attended = step.workspace.attention.As<float>(step.tokens, shard_->attention.size());
   backend.Attention(qkv, heads, step.slices, step.cache, attended);
-  TERNION_RETURN_IF_ERROR(o_.Forward(backend, step.ranks, step.workspace, attended, step.delta));
-  backend.Add(step.delta, step.x);
-  return absl::OkStatus();
+  return o_.Forward(backend, step.ranks, step.workspace, attended, step.x);
 }
 
 absl::Status Layer::FeedForwardBlock(Step& step) const {
@@ -95,9 +91,7 @@ absl::Status Layer::FeedForwardBlock(Step& step) const {
   } else {
     backend.GatedSilu(weights_->gate.packed, weights_->up.packed, input, gate_scale, up_scale, gated);
   }
-  TERNION_RETURN_IF_ERROR(down_.Forward(backend, step.ranks, step.workspace, gated, step.delta));
-  backend.Add(step.delta, step.x);
-  return absl::OkStatus();
+  return down_.Forward(backend, step.ranks, step.workspace, gated, step.x);
 }
 
 }  // namespace ternion

@@ -20,7 +20,7 @@ class Layer {
 
   // Runs a step's T tokens; x [owned, h] is the residual, in place. cos_sin [positions, head_dim].
   absl::Status Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, const KvLayer& cache,
-                       TensorView<const float> cos_sin, absl::Span<const KvSlice> slices, int64_t tokens,
+                       TensorView<const float> cos_sin, const KvSlices& slices, int64_t tokens,
                        TensorView<float> x) const;
 
  private:

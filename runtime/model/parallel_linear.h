@@ -35,23 +35,31 @@ class RowParallelLinear {
     int64_t width = 0;              // input channels of all ranks
     int segment = 0;                // channels per sum-of-squares segment
     std::vector<int64_t> channels;  // input channels of each rank
+    int64_t own_begin = 0;          // this rank's first channel
     double keep = 1.0;              // top-K: share of the row's channels that is kept
   };
 
-  // `sub_norm` may be empty.
+  // `sub_norm` [1, width] may be empty.
   RowParallelLinear(const ModelConfig& config, Shape shape, WireFormat wire, const TernaryLinear& linear,
                     const Buffer& sub_norm);
 
-  // x [T, own channels], overwritten -> y [owned, h].
+  // residual += the layer's output.             x [T, own channels], overwritten; residual [owned, h]
   absl::Status Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, TensorView<float> x,
-                       TensorView<float> y) const;
+                       TensorView<float> residual) const;
 
  private:
   struct Step;  // what one call passes around
   absl::Status NormalizeWholeRows(Step& step) const;
   absl::Status KeepTopK(Step& step) const;
-  absl::Status ForwardExact(Step& step, TensorView<float> y) const;
-  absl::Status ForwardLossy(Step& step, TensorView<float> y) const;
+  void ForwardAlone(Step& step, TensorView<float> residual) const;
+  void ForwardThroughPeers(Step& step, TensorView<float> residual) const;
+  absl::Status ForwardExact(Step& step, TensorView<float> delta) const;
+  absl::Status ForwardLossy(Step& step, TensorView<float> delta) const;
+  int64_t kept() const;  // channels of a row that the top-K keeps
+  RowInput WholeRow() const;
+  QuantizedRows InputOf(const Step& step) const;
+  // The sub-norm's weights of this rank's channels.
+  TensorView<const float> own_weights() const;
 
   float eps_;
   Shape shape_;

@@ -33,7 +33,7 @@ std::vector<float> RotaryTable(int64_t positions, int head_dim, float theta) {
 absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, const ProcessGrid& grid,
                                                      WireFormat wire, const StageWeights& weights,
                                                      Backend& backend, TensorParallel& ranks,
-                                                     PipelineLink* link, Limits limits) {
+                                                     PipelineLink* link, WireBytes& counters, Limits limits) {
   auto stage = std::unique_ptr<Stage>(new Stage);
   stage->config_ = &config;
   stage->grid_ = grid;
@@ -41,6 +41,7 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   stage->backend_ = &backend;
   stage->ranks_ = &ranks;
   stage->link_ = link;
+  stage->counters_ = &counters;
   for (const LayerWeights& layer : weights.layers) {
     stage->layers_.emplace_back(config, weights.shard, grid.tp, wire, layer);
   }
@@ -63,7 +64,7 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   TERNION_ASSIGN_OR_RETURN(stage->logits_, backend.Allocate(kHeadRows * shard * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
                            backend.Allocate(kHeadRows * config.shape.vocab * sizeof(float)));
-  stage->host_logits_.resize(kHeadRows * config.shape.vocab);
+  TERNION_ASSIGN_OR_RETURN(stage->drawn_, backend.Allocate(kHeadRows * sizeof(int32_t)));
   return stage;
 }
 
@@ -78,6 +79,17 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   } else {
     TERNION_RETURN_IF_ERROR(link_->Recv(tokens, x));
   }
+  const KvSlices uploaded = backend_->UploadSlices(slices);
+  if (tokens <= kReplayedTokens && !observer_) {
+    TERNION_RETURN_IF_ERROR(ReplayLayers(uploaded, cache, tokens, x));
+  } else {
+    TERNION_RETURN_IF_ERROR(RunLayers(uploaded, cache, tokens, x));
+  }
+  return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);
+}
+
+absl::Status Stage::RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
+                              TensorView<float> x) {
   if (observer_) observer_(weights_->layer_range.begin, x);
   const int64_t positions = static_cast<int64_t>(cos_sin_.bytes() / sizeof(float)) / config_->shape.head_dim;
   const auto cos_sin = cos_sin_.As<const float>(positions, config_->shape.head_dim);
@@ -86,10 +98,47 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
         layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i), cos_sin, slices, tokens, x));
     if (observer_) observer_(weights_->layer_range.begin + static_cast<int64_t>(i) + 1, x);
   }
-  return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);
+  return absl::OkStatus();
 }
 
-absl::Status Stage::Logits(int64_t tokens, absl::Span<const int32_t> rows, const LogitsRow& take) {
+absl::Status Stage::ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
+                                 TensorView<float> x) {
+  const uint64_t key = slices.shape * (kReplayedTokens + 1) + static_cast<uint64_t>(tokens);
+  const WireCount before = counters_->Read();
+  TERNION_ASSIGN_OR_RETURN(const bool ran,
+                           backend_->Replay(key, [&] { return RunLayers(slices, cache, tokens, x); }));
+  if (ran) {
+    replayed_bytes_[key] = counters_->Read() - before;
+  } else {
+    counters_->Add(replayed_bytes_[key]);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Stage::Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take) {
+  const int64_t h = config_->shape.hidden;
+  const int64_t shard = weights_->shard.vocab.size();
+  const auto all = all_residual_.As<float>(tokens, h);
+  TERNION_RETURN_IF_ERROR(NormalizeRows(tokens, all));
+  const Buffer& table = weights_->head.empty() ? weights_->embedding : weights_->head;
+  const auto count = static_cast<int64_t>(requests.size());
+  for (int64_t first = 0; first < count; first += kHeadRows) {
+    const auto some = requests.subspan(first, std::min(kHeadRows, count - first));
+    std::vector<int32_t> rows;
+    for (const LogitsRequest& request : some) rows.push_back(request.row);
+    const auto n = static_cast<int64_t>(some.size());
+    const auto selected = selected_.As<float>(n, h);
+    const auto logits = logits_.As<float>(n, shard);
+    const auto all_logits = all_logits_.As<float>(n, config_->shape.vocab);
+    backend_->SelectRows(all, rows, selected);
+    backend_->Head(selected, table.As<const BFloat16>(shard, h), logits);
+    TERNION_RETURN_IF_ERROR(ranks_->GatherColumns(logits, vocab_columns_, all_logits));
+    if (ranks_->rank() == 0) AnswerRequests(some, first, all_logits, take);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Stage::NormalizeRows(int64_t tokens, TensorView<float> all) {
   const int64_t h = config_->shape.hidden;
   const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
   const int segment = std::gcd<int64_t>(32, h);
@@ -97,34 +146,35 @@ absl::Status Stage::Logits(int64_t tokens, absl::Span<const int32_t> rows, const
   const auto normed = workspace_.normed.As<float>(x.rows(), h);
   backend_->SumSquares(x, segment, sums);
   backend_->RmsNorm(x, sums, h, config_->rms_norm_eps, weights_->final_norm.As<float>(1, h), normed);
-  const auto all = all_residual_.As<float>(tokens, h);
-  TERNION_RETURN_IF_ERROR(ranks_->GatherRows(normed, all));
-  const auto count = static_cast<int64_t>(rows.size());
-  for (int64_t first = 0; first < count; first += kHeadRows) {
-    const auto some = rows.subspan(first, std::min(kHeadRows, count - first));
-    const auto selected = selected_.As<float>(static_cast<int64_t>(some.size()), h);
-    backend_->SelectRows(all, some, selected);
-    TERNION_RETURN_IF_ERROR(HeadRows(selected, first, take));
-  }
-  return absl::OkStatus();
+  return ranks_->GatherRows(normed, all);
 }
 
-absl::Status Stage::HeadRows(TensorView<const float> selected, int64_t first, const LogitsRow& take) {
-  const int64_t rows = selected.rows();
-  const int64_t shard = weights_->shard.vocab.size();
-  const int64_t vocab = config_->shape.vocab;
-  const Buffer& table = weights_->head.empty() ? weights_->embedding : weights_->head;
-  const auto logits = logits_.As<float>(rows, shard);
-  const auto all = all_logits_.As<float>(rows, vocab);
-  backend_->Head(selected, table.As<const BFloat16>(shard, config_->shape.hidden), logits);
-  TERNION_RETURN_IF_ERROR(ranks_->GatherColumns(logits, vocab_columns_, all));
-  if (ranks_->rank() != 0) return absl::OkStatus();
-  backend_->CopyToHost(host_logits_.data(), all.data(), rows * vocab * sizeof(float));
-  backend_->Synchronize();
-  for (int64_t i = 0; i < rows; ++i) {
-    take(first + i, absl::MakeConstSpan(host_logits_.data() + i * vocab, vocab));
+void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first,
+                           TensorView<const float> logits, const TakeLogits& take) {
+  const int64_t vocab = logits.cols();
+  const bool any_whole =
+      std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& r) { return r.whole; });
+  std::vector<int32_t> ids(requests.size(), -1);
+  std::vector<SampleRow> draws;
+  for (const LogitsRequest& request : requests) draws.push_back(request.sample.value_or(SampleRow()));
+  const auto drawn = drawn_.As<int32_t>(1, logits.rows());
+  if (std::all_of(draws.begin(), draws.end(), [](const SampleRow& d) { return d.takes_largest(); })) {
+    backend_->ArgMax(logits, drawn);
+  } else {
+    backend_->Sample(logits, draws, drawn);
   }
-  return absl::OkStatus();
+  backend_->CopyToHost(ids.data(), drawn.data(), drawn.bytes());
+  if (any_whole) {
+    host_logits_.resize(logits.size());
+    backend_->CopyToHost(host_logits_.data(), logits.data(), logits.bytes());
+  }
+  backend_->Synchronize();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const float* row = host_logits_.data() + static_cast<int64_t>(i) * vocab;
+    take(first + static_cast<int64_t>(i),
+         requests[i].whole ? absl::MakeConstSpan(row, vocab) : absl::Span<const float>(),
+         requests[i].sample ? ids[i] : -1);
+  }
 }
 
 }  // namespace ternion

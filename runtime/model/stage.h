@@ -2,9 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -27,23 +30,32 @@ class Stage {
     int64_t max_positions = 2048;
   };
   // Rows of logits that are made at once; bounds the buffer for [rows, vocab].
-  static constexpr int64_t kHeadRows = 32;
+  static constexpr int64_t kHeadRows = 64;
+  // Steps of at most this many tokens are recorded and replayed (Backend::Replay): what the host would do for each
+  // kernel would take longer than the kernel.
+  static constexpr int64_t kReplayedTokens = 64;
 
-  // `weights`, `ranks` and `link` (null without a pipeline) must outlive the stage.
+  // `weights`, `ranks`, `link` (null without a pipeline) and `counters` must outlive the stage.
   static absl::StatusOr<std::unique_ptr<Stage>> Create(const ModelConfig& config, const ProcessGrid& grid,
                                                        WireFormat wire, const StageWeights& weights,
                                                        Backend& backend, TensorParallel& ranks,
-                                                       PipelineLink* link, Limits limits);
+                                                       PipelineLink* link, WireBytes& counters,
+                                                       Limits limits);
 
   // Runs the step's tokens (ids [T]) through the stage's layers: from the embedding or the previous stage, to the next
   // one; the last stage keeps the residual for Logits.
   absl::Status Forward(absl::Span<const int32_t> ids, absl::Span<const KvSlice> slices, const KvCache& cache);
 
-  // Called with one row of logits [vocab], in host memory; `index` counts the asked-for rows.
-  using LogitsRow = std::function<void(int64_t index, absl::Span<const float> logits)>;
-  // Last stage, after Forward of T tokens: the logits of these rows (ascending). Every rank of the stage takes part,
-  // the first one gets the rows.
-  absl::Status Logits(int64_t tokens, absl::Span<const int32_t> rows, const LogitsRow& take);
+  // What is wanted of the logits of one row of a step.
+  struct LogitsRequest {
+    int32_t row = 0;
+    bool whole = false;               // all of them, in host memory
+    std::optional<SampleRow> sample;  // an id drawn from them; nothing else leaves the device
+  };
+  // `index` counts the requests; `logits` [vocab] is empty unless wanted whole, `id` is -1 unless drawn.
+  using TakeLogits = std::function<void(int64_t index, absl::Span<const float> logits, int32_t id)>;
+  // Last stage, after Forward of T tokens; rows ascend. Every rank of the stage takes part, the first one gets answers.
+  absl::Status Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take);
 
   // Called with the residual after each layer [owned, h], layer 0 being what the stage started from; for tests.
   using Observer = std::function<void(int64_t layer, TensorView<const float> residual)>;
@@ -51,7 +63,12 @@ class Stage {
 
  private:
   Stage() = default;
-  absl::Status HeadRows(TensorView<const float> selected, int64_t first, const LogitsRow& take);
+  absl::Status RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens, TensorView<float> x);
+  absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
+                            TensorView<float> x);
+  absl::Status NormalizeRows(int64_t tokens, TensorView<float> all);
+  void AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first, TensorView<const float> logits,
+                      const TakeLogits& take);
 
   const ModelConfig* config_ = nullptr;
   ProcessGrid grid_;
@@ -67,7 +84,10 @@ class Stage {
   Buffer selected_;      // float32 [kHeadRows, h]
   Buffer logits_;        // float32 [kHeadRows, vocab shard]
   Buffer all_logits_;    // float32 [kHeadRows, vocab]
+  Buffer drawn_;         // int32 [1, kHeadRows]
   std::vector<float> host_logits_;
+  WireBytes* counters_ = nullptr;
+  std::map<uint64_t, WireCount> replayed_bytes_;  // what the recorded step of a key sends
   Observer observer_;
 };
 

@@ -16,7 +16,8 @@ LayerSizes SizesOfLayer(const ModelConfig& config, const LayerShard& shard) {
   LayerSizes sizes;
   sizes.ternary = (qkv + shard.attention.size() + 3 * shard.ffn.size()) * h;
   const int64_t scales = qkv + h + 2 * shard.ffn.size() + h;
-  const int64_t sub_norms = config.sub_norms ? shard.attention.size() + shard.ffn.size() : 0;
+  const int64_t attention = int64_t{config.shape.heads} * config.shape.head_dim;
+  const int64_t sub_norms = config.sub_norms ? attention + config.shape.ffn : 0;
   sizes.floats = 2 * h + sub_norms + scales;
   return sizes;
 }

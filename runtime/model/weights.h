@@ -27,12 +27,12 @@ TernaryLayout OutputLayout(const ModelConfig& config);
 struct LayerWeights {
   Buffer input_norm;     // [1, h]
   TernaryLinear qkv;     // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
-  Buffer attn_sub_norm;  // [1, attention.size()], the rank's channels
+  Buffer attn_sub_norm;  // [1, attention channels of all ranks]
   TernaryLinear o;       // OutputLayout [h, attention.size()]
   Buffer post_norm;      // [1, h]
   TernaryLinear gate;    // kByOutput [ffn.size(), h]
   TernaryLinear up;      // kByOutput [ffn.size(), h]
-  Buffer ffn_sub_norm;   // [1, ffn.size()]
+  Buffer ffn_sub_norm;   // [1, ffn channels of all ranks]
   TernaryLinear down;    // kByInput [h, ffn.size()]
 };
 

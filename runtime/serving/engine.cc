@@ -55,10 +55,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
   TERNION_ASSIGN_OR_RETURN(engine->cache_,
                            KvCache::Create(backend, options.kv_format, engine->weights_.layer_range.size(),
                                            options.kv_blocks, engine->weights_.shard.heads));
-  TERNION_ASSIGN_OR_RETURN(
-      engine->stage_,
-      Stage::Create(engine->config_, grid, options.wire, engine->weights_, backend, *engine->tensor_parallel_,
-                    engine->link_.get(), {options.max_batch_tokens, options.max_model_len}));
+  TERNION_ASSIGN_OR_RETURN(engine->stage_,
+                           Stage::Create(engine->config_, grid, options.wire, engine->weights_, backend,
+                                         *engine->tensor_parallel_, engine->link_.get(), engine->wire_bytes_,
+                                         {options.max_batch_tokens, options.max_model_len}));
   return engine;
 }
 
@@ -72,14 +72,18 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
     ids.insert(ids.end(), sequence.tokens.begin(), sequence.tokens.end());
   }
   TERNION_RETURN_IF_ERROR(stage_->Forward(ids, slices, *cache_));
-  if (grid_.last_stage()) return Answer(plan);
+  if (grid_.last_stage()) {
+    TERNION_ASSIGN_OR_RETURN(StepResult answer, Answer(plan));
+    TERNION_RETURN_IF_ERROR(tensor_parallel_->Health());
+    return answer;
+  }
   StepResult result;
   result.step = plan.step;
   return result;
 }
 
 absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
-  // One asked-for row of logits: which sequence, which of its tokens, and where its answer goes.
+  // Which sequence a request is of, which of its tokens, and where its answer goes.
   struct Asked {
     const StepSequence* sequence;
     int64_t token;
@@ -88,7 +92,7 @@ absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
   StepResult result;
   result.step = plan.step;
   std::vector<Asked> asked;
-  std::vector<int32_t> rows;
+  std::vector<Stage::LogitsRequest> requests;
   int32_t row = 0;
   for (const StepSequence& sequence : plan.sequences) {
     const auto tokens = static_cast<int64_t>(sequence.tokens.size());
@@ -96,28 +100,26 @@ absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
     for (int64_t i = 0; i < tokens; ++i, ++row) {
       if (!scores && !(sequence.sample && i == tokens - 1)) continue;
       asked.push_back({&sequence, i, result.sequences.size()});
-      rows.push_back(row);
+      requests.push_back({row, scores || sequence.hash_logits, {}});
+      if (!scores) requests.back().sample = DrawAt(sequence.sampling, sequence.sample_index);
     }
     if (!scores && !sequence.sample) continue;
     result.sequences.emplace_back();
     result.sequences.back().id = sequence.id;
   }
-  if (rows.empty()) return result;
-  TERNION_RETURN_IF_ERROR(stage_->Logits(row, rows, [&](int64_t index, absl::Span<const float> logits) {
-    const Asked& one = asked[index];
-    TakeRow(*one.sequence, one.token, logits, result.sequences[one.answer]);
-  }));
+  if (requests.empty()) return result;
+  const auto take = [&](int64_t index, absl::Span<const float> logits, int32_t id) {
+    const auto& [sequence, token, answer] = asked[index];
+    SequenceResult& to = result.sequences[answer];
+    if (!sequence->targets.empty()) {
+      to.negative_log_likelihood += NegativeLogLikelihood(logits, sequence->targets[token]);
+      return;
+    }
+    if (sequence->hash_logits) to.logits_hash = hashes_->Add(sequence->id, logits);
+    to.token = id;
+  };
+  TERNION_RETURN_IF_ERROR(stage_->Logits(row, requests, take));
   return result;
-}
-
-void Engine::TakeRow(const StepSequence& sequence, int64_t token, absl::Span<const float> logits,
-                     SequenceResult& result) {
-  if (!sequence.targets.empty()) {
-    result.negative_log_likelihood += NegativeLogLikelihood(logits, sequence.targets[token]);
-    return;
-  }
-  if (sequence.hash_logits) result.logits_hash = hashes_->Add(sequence.id, logits);
-  result.token = sampler_.Sample(logits, sequence.sampling, sequence.sample_index);
 }
 
 int64_t WidestRow(const ModelShape& shape, int64_t tokens) {

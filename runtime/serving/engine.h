@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -44,6 +45,9 @@ class Engine {
   // no longer step.
   absl::StatusOr<StepResult> Step(const StepPlan& plan);
 
+  // See TensorParallel::UsePeers.
+  void UsePeers(std::unique_ptr<PeerExchange> peers) { tensor_parallel_->UsePeers(std::move(peers)); }
+
   const WireBytes& wire_bytes() const { return wire_bytes_; }
   Stage& stage() { return *stage_; }
   const ProcessGrid& grid() const { return grid_; }
@@ -53,8 +57,6 @@ class Engine {
 
   Engine();
   absl::StatusOr<StepResult> Answer(const StepPlan& plan);
-  void TakeRow(const StepSequence& sequence, int64_t token, absl::Span<const float> logits,
-               SequenceResult& result);
 
   ModelConfig config_;
   ProcessGrid grid_;
@@ -65,7 +67,6 @@ class Engine {
   std::unique_ptr<PipelineLink> link_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Stage> stage_;
-  Sampler sampler_;
   std::unique_ptr<LogitsHashes> hashes_;
 };
 

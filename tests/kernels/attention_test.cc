@@ -11,7 +11,14 @@ namespace {
 
 using cpu::attention_reference::Exp;
 
-class AttentionTest : public BackendTest {};
+class AttentionTest : public BackendTest {
+ protected:
+  static bool on_cpu() { return GetParam().family == "cpu"; }
+  static std::vector<KvFormat> formats() {
+    if (!GetParam().f32_kv) return {KvFormat::kF16};
+    return {KvFormat::kF32, KvFormat::kF16};
+  }
+};
 INSTANTIATE_BACKEND_TEST(AttentionTest);
 
 // The middle of three ranks of a model with 12 query heads over 6 KV heads of 32 channels.
@@ -19,6 +26,9 @@ HeadShard Shard(int head_dim = 32) { return {4, 4, 2, 2, 2, head_dim}; }
 
 // A rank of 3 query heads that read 2 KV heads: the second alone, the first by two.
 HeadShard Uneven() { return {2, 3, 0, 2, 4, 20}; }
+
+// A rank with one KV head and the queries that read it.
+HeadShard OneKvHead(int queries, int head_dim) { return {0, queries, 0, 1, queries, head_dim}; }
 
 void ExpectSame(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
   ASSERT_EQ(a.size(), b.size());
@@ -99,8 +109,12 @@ std::vector<float> InOrder(const AttentionCase& test, int sequence, int64_t posi
 }
 
 TEST_P(AttentionTest, FollowsTheTextbook) {
-  for (const HeadShard& heads : {Shard(), Shard(64), Uneven(), Shard(8)}) {
-    for (const auto& [format, bound] : {std::pair{KvFormat::kF32, 1e-5}, std::pair{KvFormat::kF16, 3e-3}}) {
+  const std::vector<HeadShard> shards = {Shard(),           Shard(64),         Uneven(),
+                                         Shard(8),          OneKvHead(5, 128), OneKvHead(3, 100),
+                                         OneKvHead(1, 256), OneKvHead(18, 96)};
+  for (const HeadShard& heads : shards) {
+    for (KvFormat format : formats()) {
+      const double bound = format == KvFormat::kF32 ? 1e-5 : 3e-3;
       const AttentionCase test(heads, format, {150, 3});
       const auto got = test.Run(backend(), test.OneStep());
       for (int64_t position : {0, 1, 63, 64, 127, 128, 149}) {
@@ -115,7 +129,21 @@ TEST_P(AttentionTest, FollowsTheTextbook) {
   }
 }
 
+TEST_P(AttentionTest, FollowsTheTextbookOverALongContext) {
+  const AttentionCase test(OneKvHead(2, 64), KvFormat::kF16, {700});
+  const auto got = test.Run(backend(), {{{0, 0, 600}}, {{0, 600, 99}}, {{0, 699, 1}}});
+  for (int64_t position : {255, 256, 511, 600, 698, 699}) {
+    for (int head = 0; head < 2; ++head) {
+      const std::vector<double> want = Textbook(test, 0, position, head);
+      for (int d = 0; d < 64; ++d) {
+        ASSERT_NEAR(got[0][position * test.out_width() + head * 64 + d], want[d], 3e-3);
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, AddsInTheContractsOrder) {
+  if (!on_cpu()) GTEST_SKIP() << "the order of the CPU";
   for (const HeadShard& heads : {Shard(64), Uneven()}) {
     const AttentionCase test(heads, KvFormat::kF32, {200});
     const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
@@ -129,8 +157,9 @@ TEST_P(AttentionTest, AddsInTheContractsOrder) {
 }
 
 TEST_P(AttentionTest, BitsDoNotDependOnChunksOrCompany) {
-  for (const HeadShard& heads : {Shard(), Uneven()}) {
-    for (KvFormat format : {KvFormat::kF32, KvFormat::kF16}) {
+  for (const HeadShard& heads :
+       {Shard(), Uneven(), OneKvHead(1, 64), OneKvHead(5, 128), OneKvHead(16, 64), OneKvHead(18, 20)}) {
+    for (KvFormat format : formats()) {
       const AttentionCase test(heads, format, {190, 70, 1});
       const auto whole = test.Run(backend(), test.OneStep());
       ExpectSame(whole, test.Run(reference(), test.OneStep()));
@@ -149,19 +178,71 @@ TEST_P(AttentionTest, BitsDoNotDependOnChunksOrCompany) {
 
 TEST_P(AttentionTest, LongContextIsTheSameForEveryThreadCount) {
   // Enough blocks that threads share a single query's.
-  const AttentionCase test({0, 2, 0, 1, 2, 16}, KvFormat::kF16, {1500});
+  const AttentionCase test(OneKvHead(2, 16), KvFormat::kF16, {1500});
   const std::vector<std::vector<StepPart>> steps = {{{0, 0, 1499}}, {{0, 1499, 1}}};
   ExpectSame(test.Run(backend(), steps), test.Run(reference(), test.OneStep()));
 }
 
+TEST_P(AttentionTest, LongContextIsTheSameInPieces) {
+  std::vector<HeadShard> shards = {OneKvHead(2, 16)};
+  if (!on_cpu()) {
+    for (int queries : {1, 4, 5, 8, 16, 20}) {
+      for (int head_dim : {64, 128}) shards.push_back(OneKvHead(queries, head_dim));
+    }
+    shards.push_back(OneKvHead(4, 100));
+    shards.push_back(OneKvHead(2, 256));
+  }
+  // Pieces of every size, borders at chunks of the context and beside them, one by one in the end.
+  std::vector<std::vector<StepPart>> pieces = {{{0, 0, 300}, {1, 0, 255}},
+                                               {{1, 255, 2}, {0, 300, 211}},
+                                               {{0, 511, 2}, {1, 257, 60}},
+                                               {{0, 513, 700}},
+                                               {{0, 1213, 66}},
+                                               {{0, 1279, 17}, {1, 317, 1}},
+                                               {{0, 1296, 64}, {1, 318, 2}}};
+  for (int64_t i = 0; i < 140; ++i) pieces.push_back({{0, 1360 + i, 1}, {1, 320 + i, 1}});
+  for (const HeadShard& heads : shards) {
+    const AttentionCase test(heads, KvFormat::kF16, {1500, 460});
+    ExpectSame(test.Run(backend(), test.OneStep()), test.Run(backend(), pieces));
+  }
+}
+
+TEST_P(AttentionTest, RecordedStepsAreTheSame) {
+  for (const HeadShard& heads : {Uneven(), OneKvHead(4, 128)}) {
+    const AttentionCase test(heads, KvFormat::kF16, {560, 340, 290});
+    const auto whole = test.Run(backend(), test.OneStep());
+    const auto replayed = test.RunReplayed(backend(), 200);
+    for (size_t s = 0; s < whole.size(); ++s) {
+      const std::vector<float> begin(whole[s].begin(), whole[s].begin() + replayed[s].size());
+      ASSERT_TRUE(SameBits(replayed[s], begin)) << "sequence " << s;
+    }
+  }
+}
+
+TEST_P(AttentionTest, ShapeSeldomChangesWhileASequenceGrows) {
+  const std::vector<int32_t> blocks(640);
+  int changes = 0;
+  uint64_t shape = 0;
+  for (int64_t position = 0; position < 40000; ++position) {
+    const std::vector<KvSlice> slices = {{0, 1, position, blocks}};
+    const uint64_t next = backend().UploadSlices(slices).shape;
+    changes += next != shape;
+    shape = next;
+  }
+  EXPECT_LE(changes, 24);
+}
+
 TEST_P(AttentionTest, LargeScoresStayFinite) {
   // Scores of thousands, rising and falling over the blocks: only differences reach the exponential.
-  AttentionCase test(Shard(), KvFormat::kF32, {200});
-  test.Scale([](int64_t position) { return 30.0f * static_cast<float>(1 + position * 7 % 5); });
-  const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
-  for (float value : got) ASSERT_TRUE(std::isfinite(value));
-  const auto begin = got.begin() + 199 * test.out_width() + 1 * 32;
-  ExpectClose({begin, begin + 32}, InOrder(test, 0, 199, 1), tolerance());
+  for (KvFormat format : formats()) {
+    AttentionCase test(Shard(), format, {200});
+    test.Scale([](int64_t position) { return 30.0f * static_cast<float>(1 + position * 7 % 5); });
+    const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
+    for (float value : got) ASSERT_TRUE(std::isfinite(value));
+    if (format == KvFormat::kF16) continue;
+    const auto begin = got.begin() + 199 * test.out_width() + 1 * 32;
+    ExpectClose({begin, begin + 32}, InOrder(test, 0, 199, 1), tolerance());
+  }
 }
 
 }  // namespace

@@ -6,17 +6,59 @@ namespace {
 class GatherRowsTest : public BackendTest {};
 INSTANTIATE_BACKEND_TEST(GatherRowsTest);
 
+// A multiple of no vector, of some and of all.
+constexpr int64_t kWidths[] = {33, 523, 526, 2560};
+
+// Rows of x [any, width], one behind the other.
+template <typename T>
+std::vector<T> Rows(const std::vector<T>& x, int64_t width, const std::vector<int32_t>& rows) {
+  std::vector<T> picked;
+  for (int32_t row : rows)
+    picked.insert(picked.end(), x.begin() + row * width, x.begin() + (row + 1) * width);
+  return picked;
+}
+
 TEST_P(GatherRowsTest, WidensTheRowsAskedFor) {
-  constexpr int64_t kWords = 50, kHidden = 523;  // not a multiple of any vector
-  const std::vector<BFloat16> table = RandomBf16(kWords * kHidden, 1);
+  constexpr int64_t kWords = 50;
   const std::vector<int32_t> rows = {49, 0, 7, 7, 12, 0};
-  DeviceMatrix<float> out(backend(), rows.size(), kHidden);
-  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), kWords, kHidden, table), rows, out);
-  std::vector<float> want;
-  for (int32_t row : rows) {
-    for (int64_t i = 0; i < kHidden; ++i) want.push_back(Widen(table[row * kHidden + i]));
+  for (int64_t width : kWidths) {
+    const std::vector<BFloat16> table = RandomBf16(kWords * width, 1);
+    DeviceMatrix<float> out(backend(), rows.size(), width);
+    backend().GatherRows(DeviceMatrix<BFloat16>(backend(), kWords, width, table), rows, out);
+    std::vector<float> want;
+    for (BFloat16 value : Rows(table, width, rows)) want.push_back(Widen(value));
+    EXPECT_TRUE(SameBits(out.Read(), want)) << width;
   }
-  EXPECT_TRUE(SameBits(out.Read(), want));
+}
+
+TEST_P(GatherRowsTest, PicksTableRows) {
+  constexpr int64_t kWords = 50;
+  const std::vector<int32_t> rows = {49, 0, 7, 7, 12, 0};
+  for (int64_t width : kWidths) {
+    const std::vector<BFloat16> table = RandomBf16(kWords * width, 3);
+    DeviceMatrix<BFloat16> out(backend(), rows.size(), width);
+    backend().PickRows(DeviceMatrix<BFloat16>(backend(), kWords, width, table), rows, out);
+    EXPECT_TRUE(SameBits(out.Read(), Rows(table, width, rows))) << width;
+  }
+}
+
+TEST_P(GatherRowsTest, CopiesColumnsAndLeavesTheOthers) {
+  constexpr int64_t kRows = 7;
+  struct Place {
+    int64_t column, width;
+  };
+  for (const Place& place : {Place{0, 37}, Place{3, 64}, Place{8, 64}, Place{64, 256}, Place{5, 0}}) {
+    const int64_t to_width = place.column + place.width + 4;
+    const std::vector<float> from = RandomFloats(kRows * place.width, 4),
+                             to = RandomFloats(kRows * to_width, 5);
+    const DeviceMatrix<float> out(backend(), kRows, to_width, to);
+    backend().CopyColumns(DeviceMatrix<float>(backend(), kRows, place.width, from), place.column, out);
+    std::vector<float> want = to;
+    for (int64_t i = 0; i < kRows * place.width; ++i) {
+      want[i / place.width * to_width + place.column + i % place.width] = from[i];
+    }
+    EXPECT_TRUE(SameBits(out.Read(), want)) << place.column << " " << place.width;
+  }
 }
 
 TEST_P(GatherRowsTest, EveryBf16) {
@@ -32,13 +74,20 @@ TEST_P(GatherRowsTest, EveryBf16) {
 }
 
 TEST_P(GatherRowsTest, SelectsFloatRows) {
-  const std::vector<float> x = RandomFloats(20 * 33, 2);
   const std::vector<int32_t> rows = {19, 3, 3, 0};
-  DeviceMatrix<float> out(backend(), rows.size(), 33);
-  backend().SelectRows(DeviceMatrix<float>(backend(), 20, 33, x), rows, out);
-  std::vector<float> want;
-  for (int32_t row : rows) want.insert(want.end(), x.begin() + row * 33, x.begin() + (row + 1) * 33);
-  EXPECT_TRUE(SameBits(out.Read(), want));
+  for (int64_t width : kWidths) {
+    const std::vector<float> x = RandomFloats(20 * width, 2);
+    DeviceMatrix<float> out(backend(), rows.size(), width);
+    backend().SelectRows(DeviceMatrix<float>(backend(), 20, width, x), rows, out);
+    EXPECT_TRUE(SameBits(out.Read(), Rows(x, width, rows))) << width;
+  }
+}
+
+TEST_P(GatherRowsTest, NoRows) {
+  DeviceMatrix<float> out(backend(), 0, 32);
+  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), 4, 32), {}, out);
+  backend().SelectRows(DeviceMatrix<float>(backend(), 4, 32), {}, out);
+  backend().Synchronize();
 }
 
 }  // namespace

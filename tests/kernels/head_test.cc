@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tests/support/backends.h"
 
@@ -24,6 +26,7 @@ float ReferenceLogit(const float* x, const BFloat16* word, int64_t h) {
 }
 
 TEST_P(HeadTest, SumsInTheGivenOrder) {
+  if (GetParam().family != "cpu") GTEST_SKIP() << "the order of the CPU";
   for (int64_t h : {16, 48, 512}) {
     const int64_t vocab = 67, tokens = 13;
     const std::vector<float> x = RandomFloats(tokens * h, 1);
@@ -37,19 +40,25 @@ TEST_P(HeadTest, SumsInTheGivenOrder) {
 }
 
 TEST_P(HeadTest, IsADotProduct) {
-  const int64_t h = 2560;
-  const std::vector<float> x = RandomFloats(h, 3);
-  const std::vector<BFloat16> table = RandomBf16(300 * h, 4);
-  const std::vector<float> got = Logits(backend(), x, table, h);
-  for (int64_t v = 0; v < 300; ++v) {
-    double want = 0;
-    for (int64_t i = 0; i < h; ++i) want += double{x[i]} * Widen(table[v * h + i]);
-    ASSERT_NEAR(got[v], want, 1e-3);
+  for (int64_t h : {16, 48, 528, 1040, 2560}) {
+    const int64_t vocab = 300, tokens = 3;
+    const std::vector<float> x = RandomFloats(tokens * h, 3);
+    const std::vector<BFloat16> table = RandomBf16(vocab * h, 4);
+    const std::vector<float> got = Logits(backend(), x, table, h);
+    for (int64_t i = 0; i < tokens * vocab; ++i) {
+      double want = 0, size = 0;
+      for (int64_t c = 0; c < h; ++c) {
+        const double product = double{x[i / vocab * h + c]} * Widen(table[i % vocab * h + c]);
+        want += product;
+        size += std::abs(product);
+      }
+      ASSERT_NEAR(got[i], want, 2e-6 * size) << h << " channels, logit " << i;
+    }
   }
 }
 
 TEST_P(HeadTest, BitsDoNotDependOnBatchOrShard) {
-  const int64_t h = 528, vocab = 531, tokens = 11;
+  const int64_t h = 528, vocab = 531, tokens = 19;
   const std::vector<float> x = RandomFloats(tokens * h, 5);
   const std::vector<BFloat16> table = RandomBf16(vocab * h, 6);
   const std::vector<float> all = Logits(backend(), x, table, h);
@@ -63,6 +72,38 @@ TEST_P(HeadTest, BitsDoNotDependOnBatchOrShard) {
       ASSERT_TRUE(SameBits(one, std::vector<float>(at, at + 231)));
     }
   }
+}
+
+class ArgMaxTest : public BackendTest {
+ protected:
+  static std::vector<int32_t> Ids(Backend& on, int64_t rows, const std::vector<float>& logits) {
+    DeviceMatrix<int32_t> ids(on, 1, rows);
+    on.ArgMax(DeviceMatrix<float>(on, rows, logits.size() / rows, logits), ids);
+    return ids.Read();
+  }
+};
+INSTANTIATE_BACKEND_TEST(ArgMaxTest);
+
+TEST_P(ArgMaxTest, IsTheLargest) {
+  for (int64_t vocab : {1, 7, 33, 1000, 128256}) {
+    const int64_t rows = vocab > 1000 ? 2 : 64;
+    const std::vector<float> logits = RandomFloats(rows * vocab, 8);
+    std::vector<int32_t> want;
+    for (int64_t t = 0; t < rows; ++t) {
+      const auto row = logits.begin() + t * vocab;
+      want.push_back(static_cast<int32_t>(std::max_element(row, row + vocab) - row));
+    }
+    EXPECT_EQ(Ids(backend(), rows, logits), want) << vocab;
+  }
+}
+
+TEST_P(ArgMaxTest, IsTheLowestOfEquals) {
+  for (const auto& [first, second] : {std::pair{0, 1}, {31, 32}, {5, 4999}, {300, 301}, {4000, 4999}}) {
+    std::vector<float> logits(5000, -3.0f);
+    logits[first] = logits[second] = 2.0f;
+    EXPECT_EQ(Ids(backend(), 1, logits), std::vector<int32_t>{first});
+  }
+  EXPECT_EQ(Ids(backend(), 1, std::vector<float>(5000, -INFINITY)), std::vector<int32_t>{0});
 }
 
 }  // namespace

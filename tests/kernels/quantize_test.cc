@@ -42,26 +42,33 @@ std::vector<float> MixedRows(int64_t tokens, int64_t n) {
   return x;
 }
 
+// Less than a vector, less than a block, a multiple of no vector, more than a block.
+constexpr int64_t kWidths[] = {5, 64, 1003, 9216};
+
 TEST_P(QuantizeTest, AbsMax) {
-  constexpr int64_t kTokens = 40, kWidth = 1003;
-  const std::vector<float> x = MixedRows(kTokens, kWidth);
-  DeviceMatrix<float> out(backend(), 1, kTokens);
-  backend().RowAbsMax(DeviceMatrix<float>(backend(), kTokens, kWidth, x), out);
-  std::vector<float> want(kTokens);
-  for (size_t i = 0; i < x.size(); ++i) want[i / kWidth] = std::max(want[i / kWidth], std::abs(x[i]));
-  EXPECT_TRUE(SameBits(out.Read(), want));
+  constexpr int64_t kTokens = 40;
+  for (int64_t width : kWidths) {
+    const std::vector<float> x = MixedRows(kTokens, width);
+    DeviceMatrix<float> out(backend(), 1, kTokens);
+    backend().RowAbsMax(DeviceMatrix<float>(backend(), kTokens, width, x), out);
+    std::vector<float> want(kTokens);
+    for (size_t i = 0; i < x.size(); ++i) want[i / width] = std::max(want[i / width], std::abs(x[i]));
+    EXPECT_TRUE(SameBits(out.Read(), want)) << width;
+  }
 }
 
 TEST_P(QuantizeTest, Int8FollowsTheFormula) {
-  constexpr int64_t kTokens = 40, kWidth = 1003;
-  const std::vector<float> x = MixedRows(kTokens, kWidth);
-  const auto [codes, scales] = Int8(x, kWidth, 1e-5f);
-  for (int64_t t = 0; t < kTokens; ++t) {
-    float a = 1e-5f;
-    for (int64_t i = 0; i < kWidth; ++i) a = std::max(a, std::abs(x[t * kWidth + i]));
-    ASSERT_EQ(scales[t], a / 127.0f);
-    for (int64_t i = t * kWidth; i < (t + 1) * kWidth; ++i)
-      ASSERT_EQ(codes[i], Code(x[i], 127.0f / a, -128, 127));
+  constexpr int64_t kTokens = 40;
+  for (int64_t width : kWidths) {
+    const std::vector<float> x = MixedRows(kTokens, width);
+    const auto [codes, scales] = Int8(x, width, 1e-5f);
+    for (int64_t t = 0; t < kTokens; ++t) {
+      float a = 1e-5f;
+      for (int64_t i = 0; i < width; ++i) a = std::max(a, std::abs(x[t * width + i]));
+      ASSERT_EQ(scales[t], a / 127.0f);
+      for (int64_t i = t * width; i < (t + 1) * width; ++i)
+        ASSERT_EQ(codes[i], Code(x[i], 127.0f / a, -128, 127));
+    }
   }
 }
 
@@ -95,13 +102,13 @@ TEST_P(QuantizeTest, Int4FollowsTheFormula) {
   const auto [codes, scales] = Int4(x, kWidth);
   const float root7 = std::sqrt(7.0f);
   for (int64_t t = 0; t < kTokens; ++t) {
-    float sum = 0;
+    std::vector<float> sums;
     for (int64_t s = 0; s < kWidth; s += 32) {
       std::vector<float> segment(x.begin() + t * kWidth + s, x.begin() + t * kWidth + s + 32);
       for (float& value : segment) value = std::abs(value);
-      sum += HalvingSum(segment);
+      sums.push_back(HalvingSum(segment));
     }
-    const float a = std::max(sum / static_cast<float>(kWidth), 1e-5f);
+    const float a = std::max(SumOfSegments(sums) / static_cast<float>(kWidth), 1e-5f);
     ASSERT_EQ(scales[t], a / root7);
     for (int64_t i = t * kWidth; i < (t + 1) * kWidth; ++i) ASSERT_EQ(codes[i], Code(x[i], root7 / a, -8, 7));
   }
@@ -119,17 +126,19 @@ TEST_P(QuantizeTest, ARowDoesNotDependOnItsCompany) {
 }
 
 TEST_P(QuantizeTest, PacksTwoCodesAByte) {
-  constexpr int64_t kTokens = 37, kWidth = 1002;
-  std::vector<int8_t> codes(kTokens * kWidth);
-  for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<int8_t>((i * 7 + i / 16) % 16) - 8;
-  DeviceMatrix<uint8_t> packed(backend(), kTokens, kWidth / 2);
-  DeviceMatrix<int8_t> unpacked(backend(), kTokens, kWidth);
-  backend().PackInt4(DeviceMatrix<int8_t>(backend(), kTokens, kWidth, codes), packed);
-  backend().UnpackInt4(packed, unpacked);
-  std::vector<uint8_t> want;
-  for (size_t i = 0; i < codes.size(); i += 2) want.push_back((codes[i] & 15) | (codes[i + 1] & 15) << 4);
-  EXPECT_EQ(packed.Read(), want);
-  EXPECT_EQ(unpacked.Read(), codes);
+  constexpr int64_t kTokens = 37;
+  for (int64_t width : {1002, 1024}) {
+    std::vector<int8_t> codes(kTokens * width);
+    for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<int8_t>((i * 7 + i / 16) % 16) - 8;
+    DeviceMatrix<uint8_t> packed(backend(), kTokens, width / 2);
+    DeviceMatrix<int8_t> unpacked(backend(), kTokens, width);
+    backend().PackInt4(DeviceMatrix<int8_t>(backend(), kTokens, width, codes), packed);
+    backend().UnpackInt4(packed, unpacked);
+    std::vector<uint8_t> want;
+    for (size_t i = 0; i < codes.size(); i += 2) want.push_back((codes[i] & 15) | (codes[i + 1] & 15) << 4);
+    EXPECT_EQ(packed.Read(), want);
+    EXPECT_EQ(unpacked.Read(), codes);
+  }
 }
 
 }  // namespace

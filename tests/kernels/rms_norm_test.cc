@@ -5,7 +5,17 @@
 namespace ternion {
 namespace {
 
-class RmsNormTest : public BackendTest {};
+class RmsNormTest : public BackendTest {
+ protected:
+  // The sum of each row of sums [any, segments].
+  std::vector<float> Totals(const std::vector<float>& sums, int64_t segments) const {
+    std::vector<float> total;
+    for (auto row = sums.begin(); row != sums.end(); row += segments) {
+      total.push_back(SumOfSegments({row, row + segments}));
+    }
+    return total;
+  }
+};
 INSTANTIATE_BACKEND_TEST(RmsNormTest);
 
 constexpr int64_t kTokens = 70, kWidth = 1056;
@@ -21,17 +31,17 @@ TEST_P(RmsNormTest, SumSquaresBySegments) {
       for (float& value : squares) value *= value;
       want.push_back(HalvingSum(squares));
     }
-    ExpectClose(out.Read(), want, tolerance());
+    EXPECT_TRUE(SameBits(out.Read(), want)) << segment;
   }
 }
 
-std::vector<float> ReferenceNorm(const std::vector<float>& x, const std::vector<float>& sums, int64_t width,
+// `total`: the sum of each row's segments.
+std::vector<float> ReferenceNorm(const std::vector<float>& x, const std::vector<float>& total, int64_t width,
                                  float eps, const std::vector<float>& weight) {
-  const size_t n = weight.size(), tokens = x.size() / n, segments = sums.size() / tokens;
+  const size_t n = weight.size();
   std::vector<float> y;
-  for (size_t t = 0; t < tokens; ++t) {
-    float sum = 0;
-    for (size_t s = 0; s < segments; ++s) sum += sums[t * segments + s];
+  for (size_t t = 0; t < total.size(); ++t) {
+    const float sum = total[t];
     const float root = std::sqrt(sum / static_cast<float>(width) + eps);
     for (size_t i = 0; i < n; ++i) y.push_back(x[t * n + i] / root * weight[i]);
   }
@@ -39,15 +49,20 @@ std::vector<float> ReferenceNorm(const std::vector<float>& x, const std::vector<
 }
 
 TEST_P(RmsNormTest, NormalizesAShardOfARow) {
-  constexpr int64_t kShard = 352;  // a third of the row; the sums are those of the whole row
-  const std::vector<float> x = RandomFloats(kTokens * kShard, 2), weight = RandomFloats(kShard, 3);
-  std::vector<float> sums = RandomFloats(kTokens * 33, 4, 40);
+  constexpr int64_t kSegments = 97;  // of the whole row
+  std::vector<float> sums = RandomFloats(kTokens * kSegments, 4, 40);
   for (float& sum : sums) sum = std::abs(sum);
-  DeviceMatrix<float> y(backend(), kTokens, kShard);
-  backend().RmsNorm(DeviceMatrix<float>(backend(), kTokens, kShard, x),
-                    DeviceMatrix<float>(backend(), kTokens, 33, sums), kWidth, 1e-5f,
-                    DeviceMatrix<float>(backend(), 1, kShard, weight), y);
-  ExpectClose(y.Read(), ReferenceNorm(x, sums, kWidth, 1e-5f, weight), tolerance());
+  const std::vector<float> total = Totals(sums, kSegments);
+  for (int64_t shard : {352, 333, 8192}) {
+    const std::vector<float> x = RandomFloats(kTokens * shard, 2), weight = RandomFloats(shard, 3);
+    const DeviceMatrix<float> rows(backend(), kTokens, shard, x), y(backend(), kTokens, shard);
+    const DeviceMatrix<float> all(backend(), kTokens, kSegments, sums), by(backend(), 1, shard, weight);
+    backend().RmsNorm(rows, all, kWidth, 1e-5f, by, y);
+    const std::vector<float> want = ReferenceNorm(x, total, kWidth, 1e-5f, weight);
+    EXPECT_TRUE(SameBits(y.Read(), want)) << shard;
+    backend().RmsNorm(rows, all, kWidth, 1e-5f, by, rows);
+    EXPECT_TRUE(SameBits(rows.Read(), want)) << shard << " in place";
+  }
 }
 
 TEST_P(RmsNormTest, WholeRowsHaveUnitMeanSquare) {
@@ -71,22 +86,24 @@ TEST_P(RmsNormTest, InverseRmsOfRowSums) {
   DeviceMatrix<float> total(backend(), 1, kTokens), inverse(backend(), 1, kTokens);
   backend().RowSums(DeviceMatrix<float>(backend(), kTokens, 33, sums), total);
   backend().InverseRms(total, kWidth, 1e-6f, inverse);
-  std::vector<float> want_total(kTokens), want_inverse;
-  for (size_t i = 0; i < sums.size(); ++i) want_total[i / 33] += sums[i];
+  const std::vector<float> want_total = Totals(sums, 33);
+  std::vector<float> want_inverse;
   for (float sum : want_total)
     want_inverse.push_back(1 / std::sqrt(sum / static_cast<float>(kWidth) + 1e-6f));
-  ExpectClose(total.Read(), want_total, tolerance());
-  ExpectClose(inverse.Read(), want_inverse, tolerance());
+  EXPECT_TRUE(SameBits(total.Read(), want_total));
+  EXPECT_TRUE(SameBits(inverse.Read(), want_inverse));
 }
 
 TEST_P(RmsNormTest, ScalesColumns) {
-  const std::vector<float> x = RandomFloats(kTokens * kWidth, 7), weight = RandomFloats(kWidth, 8);
-  DeviceMatrix<float> y(backend(), kTokens, kWidth);
-  backend().ScaleColumns(DeviceMatrix<float>(backend(), kTokens, kWidth, x),
-                         DeviceMatrix<float>(backend(), 1, kWidth, weight), y);
-  std::vector<float> want;
-  for (size_t i = 0; i < x.size(); ++i) want.push_back(x[i] * weight[i % kWidth]);
-  EXPECT_TRUE(SameBits(y.Read(), want));
+  for (int64_t width : {1056, 333}) {
+    const std::vector<float> x = RandomFloats(kTokens * width, 7), weight = RandomFloats(width, 8);
+    DeviceMatrix<float> y(backend(), kTokens, width);
+    backend().ScaleColumns(DeviceMatrix<float>(backend(), kTokens, width, x),
+                           DeviceMatrix<float>(backend(), 1, width, weight), y);
+    std::vector<float> want;
+    for (size_t i = 0; i < x.size(); ++i) want.push_back(x[i] * weight[i % width]);
+    EXPECT_TRUE(SameBits(y.Read(), want)) << width;
+  }
 }
 
 }  // namespace

@@ -21,37 +21,52 @@ std::vector<float> Angles(int64_t positions, int dim) {
   return table;
 }
 
-TEST_P(RopeTest, RotatesTheHeadsOfTwoSequences) {
-  constexpr int64_t kStride = 100, kColumn = 7, kPositions = 60, kRows = 25;
-  constexpr int kHeads = 4, kDim = 22;
-  const std::vector<float> x = RandomFloats(kRows * kStride, 1), table = Angles(kPositions, kDim);
-  // Row 3 and the rows from 24 on belong to nobody.
-  const std::vector<KvSlice> slices = {{4, 20, 40, {}}, {0, 3, 5, {}}};
-  DeviceMatrix<float> rotated(backend(), kRows, kStride, x);
-  backend().Rope(rotated, kColumn, kHeads, kDim, DeviceMatrix<float>(backend(), kPositions, kDim, table),
-                 slices);
-  std::vector<float> want = x;
+// Heads of `dim` channels from `column` on in rows of `stride`.
+struct Heads {
+  int64_t stride;
+  int64_t column;
+  int count;
+  int dim;
+};
+
+std::vector<float> Rotated(std::vector<float> x, const Heads& heads, const std::vector<float>& table,
+                           const std::vector<KvSlice>& slices) {
   for (const KvSlice& slice : slices) {
     for (int64_t t = 0; t < slice.rows; ++t) {
-      for (int i = 0; i < kHeads * kDim; ++i) {
-        if (i % kDim >= kDim / 2) continue;
-        float& a = want[(slice.row_begin + t) * kStride + kColumn + i];
-        float& b = (&a)[kDim / 2];
-        const float* angle = &table[(slice.position + t) * kDim + i % kDim];
-        const float left = a, right = b, cos = angle[0], sin = angle[kDim / 2];
+      for (int i = 0; i < heads.count * heads.dim; ++i) {
+        if (i % heads.dim >= heads.dim / 2) continue;
+        float& a = x[(slice.row_begin + t) * heads.stride + heads.column + i];
+        float& b = (&a)[heads.dim / 2];
+        const float* angle = &table[(slice.position + t) * heads.dim + i % heads.dim];
+        const float left = a, right = b, cos = angle[0], sin = angle[heads.dim / 2];
         a = left * cos - right * sin;
         b = right * cos + left * sin;
       }
     }
   }
-  ExpectClose(rotated.Read(), want, tolerance());
+  return x;
+}
+
+TEST_P(RopeTest, RotatesTheHeadsOfTwoSequences) {
+  constexpr int64_t kPositions = 60, kRows = 26;
+  for (const Heads& heads : {Heads{100, 7, 4, 22}, Heads{360, 16, 5, 64}, Heads{3840, 0, 25, 128}}) {
+    const std::vector<float> x = RandomFloats(kRows * heads.stride, 1), table = Angles(kPositions, heads.dim);
+    // Row 3 and the rows from 24 on belong to nobody.
+    const std::vector<KvSlice> slices = {{4, 20, 40, {}}, {0, 3, 5, {}}};
+    DeviceMatrix<float> rotated(backend(), kRows, heads.stride, x);
+    backend().Rope(rotated, heads.column, heads.count, heads.dim,
+                   DeviceMatrix<float>(backend(), kPositions, heads.dim, table),
+                   backend().UploadSlices(slices));
+    EXPECT_TRUE(SameBits(rotated.Read(), Rotated(x, heads, table, slices))) << heads.dim;
+  }
 }
 
 TEST_P(RopeTest, KeepsLengthsAndTurnsByPosition) {
   constexpr int kDim = 64;
   const std::vector<float> x = RandomFloats(kDim, 2), table = Angles(200, kDim);
   DeviceMatrix<float> rotated(backend(), 1, kDim, x), angles(backend(), 200, kDim, table);
-  backend().Rope(rotated, 0, 1, kDim, angles, {{0, 1, 199, {}}});
+  const std::vector<KvSlice> slices = {{0, 1, 199, {}}};
+  backend().Rope(rotated, 0, 1, kDim, angles, backend().UploadSlices(slices));
   const std::vector<float> got = rotated.Read();
   for (int i = 0; i < kDim / 2; ++i) {
     EXPECT_NEAR(std::hypot(got[i], got[i + kDim / 2]), std::hypot(x[i], x[i + kDim / 2]), 1e-5);

@@ -7,17 +7,9 @@
 
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "tests/support/backends.h"
 
-namespace ternion::cpu {
-
-// The instruction sets that this machine runs.
-inline std::vector<Isa> RunnableIsas() {
-  std::vector<Isa> isas = {Isa::kPortable};
-  if (__builtin_cpu_supports("avx2")) isas.push_back(Isa::kAvx2);
-  if (__builtin_cpu_supports("avx512vnni")) isas.push_back(Isa::kAvx512);
-  return isas;
-}
+namespace ternion {
 
 // W [outputs, inputs] of trits, unpacked.
 struct Trits {
@@ -45,7 +37,13 @@ inline std::vector<int8_t> RandomCodes(int64_t size, int low, int high, double d
   return codes;
 }
 
-inline PackedTernary Pack(CpuBackend& backend, TernaryLayout layout, const Trits& w) {
+inline std::vector<float> RandomScales(int64_t n, std::mt19937& random) {
+  std::vector<float> scales(static_cast<size_t>(n));
+  for (float& s : scales) s = std::uniform_real_distribution<float>(1e-3f, 2e-2f)(random);
+  return scales;
+}
+
+inline PackedTernary Pack(Backend& backend, TernaryLayout layout, const Trits& w) {
   auto packed =
       backend.PackTernary(layout, w.outputs, w.inputs, [&](int64_t output, absl::Span<uint8_t> codes) {
         for (int64_t i = 0; i < w.inputs; ++i)
@@ -71,4 +69,4 @@ inline std::vector<int32_t> MultiplyPlainly(const Trits& w, const std::vector<in
   return out;
 }
 
-}  // namespace ternion::cpu
+}  // namespace ternion

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -7,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "tests/kernels/ternary_cases.h"
 
-namespace ternion::cpu {
+namespace ternion {
 namespace {
 
 struct Shape {
@@ -23,15 +24,9 @@ struct Operands {
         gate(RandomTrits(shape.channels, shape.inputs, random)),
         up(RandomTrits(shape.channels, shape.inputs, random)),
         codes(RandomCodes(shape.tokens * shape.inputs, -128, 127, 0.8, random)),
-        row_scale(Scales(shape.tokens, random)),
-        gate_scale(Scales(shape.channels, random)),
-        up_scale(Scales(shape.channels, random)) {}
-
-  static std::vector<float> Scales(int64_t n, std::mt19937& random) {
-    std::vector<float> scales(static_cast<size_t>(n));
-    for (float& s : scales) s = std::uniform_real_distribution<float>(1e-3f, 2e-2f)(random);
-    return scales;
-  }
+        row_scale(RandomScales(shape.tokens, random)),
+        gate_scale(RandomScales(shape.channels, random)),
+        up_scale(RandomScales(shape.channels, random)) {}
 
   int64_t tokens;
   Trits gate, up;             // [channels, inputs]
@@ -41,16 +36,19 @@ struct Operands {
 
 enum class Unit { kRelu2, kSilu };
 
-std::vector<float> RunUnit(Unit unit, CpuBackend& backend, Operands& x) {
+std::vector<float> RunUnit(Unit unit, Backend& backend, const Operands& x) {
   const PackedTernary gate = Pack(backend, TernaryLayout::kByOutput, x.gate);
   const PackedTernary up = Pack(backend, TernaryLayout::kByOutput, x.up);
   const int64_t n = x.gate.outputs;
-  std::vector<float> y(static_cast<size_t>(x.tokens * n), NAN);
-  const QuantizedRows rows{{x.codes.data(), x.tokens, x.gate.inputs}, {x.row_scale.data(), 1, x.tokens}};
-  const TensorView<const float> gate_scale(x.gate_scale.data(), 1, n), up_scale(x.up_scale.data(), 1, n);
-  if (unit == Unit::kRelu2) backend.GatedRelu2(gate, up, rows, gate_scale, up_scale, {y.data(), x.tokens, n});
-  if (unit == Unit::kSilu) backend.GatedSilu(gate, up, rows, gate_scale, up_scale, {y.data(), x.tokens, n});
-  return y;
+  const DeviceMatrix<int8_t> codes(backend, x.tokens, x.gate.inputs, x.codes);
+  const DeviceMatrix<float> row_scale(backend, 1, x.tokens, x.row_scale),
+      gate_scale(backend, 1, n, x.gate_scale), up_scale(backend, 1, n, x.up_scale);
+  const DeviceMatrix<float> y(backend, x.tokens, n,
+                              std::vector<float>(static_cast<size_t>(x.tokens * n), NAN));
+  const QuantizedRows rows{codes, row_scale};
+  if (unit == Unit::kRelu2) backend.GatedRelu2(gate, up, rows, gate_scale, up_scale, y);
+  if (unit == Unit::kSilu) backend.GatedSilu(gate, up, rows, gate_scale, up_scale, y);
+  return y.Read();
 }
 
 // Calls check(g, u, i) for every element of y, g and u in float32 as the contract has them.
@@ -67,84 +65,89 @@ void ForEachElement(const Operands& x, const Check& check) {
   }
 }
 
-const Shape kShapes[] = {{1, 1, 1}, {3, 5, 2}, {257, 300, 1}, {300, 256, 7}, {64, 700, 49}, {700, 512, 3}};
+const Shape kShapes[] = {{1, 1, 1},      {3, 5, 2},     {257, 300, 1},  {300, 256, 7},
+                         {64, 700, 49},  {700, 512, 3}, {257, 3456, 4}, {2100, 300, 2},
+                         {40, 5000, 16}, {70, 300, 65}, {33, 256, 130}};
 
-class GatedUnitTest : public testing::TestWithParam<Isa> {
+class GatedUnitTest : public BackendTest {
  protected:
   std::mt19937 random_{7};
 };
 
 TEST_P(GatedUnitTest, Relu2IsExact) {
-  for (int threads : {1, 3}) {
-    CpuBackend backend(threads, GetParam());
-    for (const Shape& shape : kShapes) {
-      Operands x(shape, random_);
-      const std::vector<float> y = RunUnit(Unit::kRelu2, backend, x);
-      ForEachElement(x, [&](float g, float u, size_t i) {
-        const float expected = g > 0 ? (g * g) * u : 0.0f;
-        ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(expected)) << "element " << i;
-      });
-    }
+  for (const Shape& shape : kShapes) {
+    const Operands x(shape, random_);
+    const std::vector<float> y = RunUnit(Unit::kRelu2, backend(), x);
+    ForEachElement(x, [&](float g, float u, size_t i) {
+      const float expected = g > 0 ? (g * g) * u : 0.0f;
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(expected)) << "element " << i;
+    });
   }
 }
 
 // A closed gate leaves +0, whatever the sign of up.
 TEST_P(GatedUnitTest, ClosedGatesGivePositiveZero) {
-  CpuBackend backend(3, GetParam());
-  Operands x({300, 300, 4}, random_);
-  std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{-1});
-  std::fill(x.codes.begin(), x.codes.end(), int8_t{1});
-  for (float y : RunUnit(Unit::kRelu2, backend, x)) ASSERT_EQ(std::bit_cast<uint32_t>(y), 0u);
+  for (int64_t tokens : {4, 16, 70}) {
+    Operands x({300, 300, tokens}, random_);
+    std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{-1});
+    std::fill(x.codes.begin(), x.codes.end(), int8_t{1});
+    for (float y : RunUnit(Unit::kRelu2, backend(), x)) ASSERT_EQ(std::bit_cast<uint32_t>(y), 0u);
+  }
 }
 
 TEST_P(GatedUnitTest, OpenGatesReadEveryRow) {
-  CpuBackend backend(3, GetParam());
   Operands x({300, 300, 4}, random_);
   std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{1});
   for (int8_t& code : x.codes) code = static_cast<int8_t>(code & 63);
-  const std::vector<float> y = RunUnit(Unit::kRelu2, backend, x);
+  const std::vector<float> y = RunUnit(Unit::kRelu2, backend(), x);
   ForEachElement(x, [&](float g, float u, size_t i) { ASSERT_EQ(y[i], (g * g) * u) << "element " << i; });
 }
 
 TEST_P(GatedUnitTest, SiluIsClose) {
-  for (int threads : {1, 3}) {
-    CpuBackend backend(threads, GetParam());
-    for (const Shape& shape : kShapes) {
-      Operands x(shape, random_);
-      const std::vector<float> y = RunUnit(Unit::kSilu, backend, x);
-      ForEachElement(x, [&](float g, float u, size_t i) {
-        const double expected = g / (1 + std::exp(-static_cast<double>(g))) * u;
-        ASSERT_NEAR(y[i], expected, 1e-6 * std::abs(expected) + 1e-30) << "element " << i << ", gate " << g;
-      });
-    }
+  for (const Shape& shape : kShapes) {
+    const Operands x(shape, random_);
+    const std::vector<float> y = RunUnit(Unit::kSilu, backend(), x);
+    ForEachElement(x, [&](float g, float u, size_t i) {
+      const double expected = g / (1 + std::exp(-static_cast<double>(g))) * u;
+      ASSERT_NEAR(y[i], expected, 1e-6 * std::abs(expected) + 1e-30) << "element " << i << ", gate " << g;
+    });
   }
 }
 
 // Gates far beyond the range of exp.
 TEST_P(GatedUnitTest, SiluOfHugeGates) {
-  CpuBackend backend(1, GetParam());
   Operands x({40, 300, 2}, random_);
   std::fill(x.gate_scale.begin(), x.gate_scale.end(), 1e6f);
-  const std::vector<float> y = RunUnit(Unit::kSilu, backend, x);
+  const std::vector<float> y = RunUnit(Unit::kSilu, backend(), x);
   ForEachElement(x,
                  [&](float g, float u, size_t i) { ASSERT_EQ(y[i], g > 0 ? g * u : 0.0f) << "gate " << g; });
 }
 
-// The exponential too: every instruction set gives the bits of the portable one.
-TEST_P(GatedUnitTest, SameBitsAsPortable) {
-  CpuBackend backend(3, GetParam()), portable(1, Isa::kPortable);
+// The exponential too: every backend of a family gives the same bits.
+TEST_P(GatedUnitTest, SameBitsInFamily) {
   for (const Shape& shape : kShapes) {
-    Operands x(shape, random_);
-    const std::vector<float> y = RunUnit(Unit::kSilu, backend, x),
-                             expected = RunUnit(Unit::kSilu, portable, x);
-    for (size_t i = 0; i < y.size(); ++i) {
-      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(expected[i])) << "element " << i;
+    const Operands x(shape, random_);
+    EXPECT_TRUE(SameBits(RunUnit(Unit::kSilu, backend(), x), RunUnit(Unit::kSilu, reference(), x)));
+  }
+}
+
+// Tokens do not see each other: any number of them gives the bits that each gives alone.
+TEST_P(GatedUnitTest, BatchEqualsSingles) {
+  const Operands x({100, 700, 70}, random_);
+  for (Unit unit : {Unit::kRelu2, Unit::kSilu}) {
+    const std::vector<float> batch = RunUnit(unit, backend(), x);
+    for (int64_t tokens : {1, 3, 4, 11, 40}) {
+      Operands first = x;
+      first.tokens = tokens;
+      first.codes.resize(static_cast<size_t>(tokens * x.gate.inputs));
+      first.row_scale.resize(static_cast<size_t>(tokens));
+      const std::vector<float> expected(batch.begin(), batch.begin() + tokens * x.gate.outputs);
+      EXPECT_TRUE(SameBits(RunUnit(unit, backend(), first), expected)) << tokens << " tokens";
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, GatedUnitTest, testing::ValuesIn(RunnableIsas()),
-                         [](const auto& test) { return std::string(IsaName(test.param)); });
+INSTANTIATE_BACKEND_TEST(GatedUnitTest);
 
 }  // namespace
-}  // namespace ternion::cpu
+}  // namespace ternion

@@ -32,7 +32,7 @@ void ExpectSorted(const std::vector<float>& got, const std::vector<float>& x, in
 }
 
 TEST_P(TopKTest, IsTheSortedRowsKth) {
-  for (int64_t n : {1, 3, 64, 1001, 20000}) {
+  for (int64_t n : {1, 3, 64, 1001, 20000, 40000}) {
     const std::vector<float> x = RandomFloats(9 * n, static_cast<uint32_t>(n));
     for (int64_t k : {int64_t{1}, (n + 1) / 2, n}) ExpectSorted(Kth(x, n, k), x, n, k);
   }
@@ -58,19 +58,21 @@ TEST_P(TopKTest, ExtremeSizes) {
 }
 
 TEST_P(TopKTest, ZeroesBelowTheThresholdAndKeepsTies) {
-  constexpr int64_t kTokens = 50, kWidth = 1003;
-  const std::vector<float> x = RandomFloats(kTokens * kWidth, 4);
-  DeviceMatrix<float> rows(backend(), kTokens, kWidth, x), threshold(backend(), 1, kTokens);
-  backend().KthMagnitude(rows, 400, threshold);
-  backend().ZeroBelow(threshold, rows);
-  const std::vector<float> thresholds = threshold.Read(), got = rows.Read();
-  std::vector<float> want = x;
-  for (int64_t i = 0; i < kTokens * kWidth; ++i) {
-    if (std::abs(x[i]) < thresholds[i / kWidth]) want[i] = 0;
-  }
-  EXPECT_TRUE(SameBits(got, want));
-  for (int64_t t = 0; t < kTokens; ++t) {
-    EXPECT_EQ(kWidth - std::count(got.begin() + t * kWidth, got.begin() + (t + 1) * kWidth, 0.0f), 400);
+  constexpr int64_t kTokens = 50;
+  for (int64_t width : {1003, 1024}) {
+    const std::vector<float> x = RandomFloats(kTokens * width, 4);
+    DeviceMatrix<float> rows(backend(), kTokens, width, x), threshold(backend(), 1, kTokens);
+    backend().KthMagnitude(rows, 400, threshold);
+    backend().ZeroBelow(threshold, rows);
+    const std::vector<float> thresholds = threshold.Read(), got = rows.Read();
+    std::vector<float> want = x;
+    for (int64_t i = 0; i < kTokens * width; ++i) {
+      if (std::abs(x[i]) < thresholds[i / width]) want[i] = 0;
+    }
+    EXPECT_TRUE(SameBits(got, want));
+    for (int64_t t = 0; t < kTokens; ++t) {
+      EXPECT_EQ(width - std::count(got.begin() + t * width, got.begin() + (t + 1) * width, 0.0f), 400);
+    }
   }
 }
 

@@ -97,13 +97,39 @@ TEST_P(WireTest, AddsWhatItDecodes) {
   }
 }
 
-TEST_P(WireTest, SameBytesOnEveryBackendOfTheFamilyAndForEveryRowAlone) {
+TEST_P(WireTest, SameBytesOnEveryBackend) {
+  const std::unique_ptr<Backend> first = Backends().front().make();
+  for (const Format& format : kFormats) {
+    for (int64_t n : {1, 31, 300, 2560, 2561}) {
+      std::vector<float> x = MixedRows(24, n);
+      // A group of infinities alone has no step but NaN, whose sign is the machine's.
+      if (n > 1) x[7 * n] = INFINITY, x[8 * n + n / 2] = -INFINITY;
+      const std::vector<uint8_t> wire = Encode(backend(), format, x, n);
+      EXPECT_EQ(wire, Encode(*first, format, x, n)) << format.name << " " << n;
+      const std::vector<float> finite = MixedRows(24, n);
+      const std::vector<uint8_t> sent = Encode(*first, format, finite, n);
+      EXPECT_TRUE(SameBits(Decode(backend(), format, sent, n), Decode(*first, format, sent, n)));
+    }
+  }
+}
+
+TEST_P(WireTest, WhatIsNoNumberArrivesAsNone) {
+  for (const Format& format : kFormats) {
+    for (float nan : {NAN, -NAN}) {
+      std::vector<float> x = RandomFloats(300, 3);
+      x[40] = nan;
+      const std::vector<float> y = ThereAndBack(format, x, 300);
+      EXPECT_TRUE(std::isnan(y[40])) << format.name;
+      EXPECT_TRUE(std::isfinite(y[299])) << format.name;  // another group's
+    }
+  }
+}
+
+TEST_P(WireTest, SameBytesForEveryRowAlone) {
   for (const Format& format : kFormats) {
     const int64_t n = 300, bytes = format.row_bytes(n);
     const std::vector<float> x = MixedRows(24, n);
     const std::vector<uint8_t> wire = Encode(backend(), format, x, n);
-    EXPECT_EQ(wire, Encode(reference(), format, x, n)) << format.name;
-    EXPECT_TRUE(SameBits(Decode(backend(), format, wire, n), Decode(reference(), format, wire, n)));
     for (int64_t t = 0; t < 24; ++t) {
       const std::vector<uint8_t> row =
           Encode(backend(), format, {x.begin() + t * n, x.begin() + (t + 1) * n}, n);

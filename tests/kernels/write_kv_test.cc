@@ -42,6 +42,7 @@ std::vector<T> As(const std::vector<uint8_t>& bytes) {
 const std::vector<std::vector<StepPart>> kSteps = {{{0, 0, 100}, {1, 0, 5}}, {{1, 5, 1}, {0, 100, 30}}};
 
 TEST_P(WriteKvTest, StoresFloatsInTheirSlotsAndTouchesNothingElse) {
+  if (!GetParam().f32_kv) GTEST_SKIP() << "the cache holds halves";
   const AttentionCase test(kHeads, KvFormat::kF32, {130, 6});
   const auto keep = [](float x) {
     uint32_t bits;
@@ -52,7 +53,9 @@ TEST_P(WriteKvTest, StoresFloatsInTheirSlotsAndTouchesNothingElse) {
 }
 
 TEST_P(WriteKvTest, RoundsToHalves) {
-  const AttentionCase test(kHeads, KvFormat::kF16, {130, 6});
+  AttentionCase test(kHeads, KvFormat::kF16, {130, 6});
+  // Some become infinite, some subnormal or zero.
+  test.Scale([](int64_t position) { return std::vector<float>{1, 5e4f, 1e-5f, 2e-8f}[position % 4]; });
   // half_test proves this conversion.
   const auto round = [](float x) {
     uint16_t half;

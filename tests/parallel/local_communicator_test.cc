@@ -11,9 +11,15 @@ namespace {
 
 class LocalCommunicatorTest : public testing::TestWithParam<int> {};
 
-TEST_P(LocalCommunicatorTest, AllGather) { RunRanks(GetParam(), CheckAllGatherContract); }
-TEST_P(LocalCommunicatorTest, AllToAll) { RunRanks(GetParam(), CheckAllToAllContract); }
-TEST_P(LocalCommunicatorTest, SendRecv) { RunRanks(GetParam(), CheckSendRecvContract); }
+TEST_P(LocalCommunicatorTest, AllGather) {
+  RunRanks(GetParam(), [](Communicator& group) { CheckAllGatherContract(group, *MakeCpuBackend(1)); });
+}
+TEST_P(LocalCommunicatorTest, AllToAll) {
+  RunRanks(GetParam(), [](Communicator& group) { CheckAllToAllContract(group, *MakeCpuBackend(1)); });
+}
+TEST_P(LocalCommunicatorTest, SendRecv) {
+  RunRanks(GetParam(), [](Communicator& group) { CheckSendRecvContract(group, *MakeCpuBackend(1)); });
+}
 
 INSTANTIATE_TEST_SUITE_P(Sizes, LocalCommunicatorTest, testing::Values(1, 2, 3, 4, 8));
 
@@ -58,8 +64,8 @@ TEST(SoloCommunicator, KeepsTheContract) {
   const std::unique_ptr<Communicator> solo = MakeSoloCommunicator();
   EXPECT_EQ(solo->rank(), 0);
   EXPECT_EQ(solo->size(), 1);
-  CheckAllGatherContract(*solo);
-  CheckAllToAllContract(*solo);
+  CheckAllGatherContract(*solo, *MakeCpuBackend(1));
+  CheckAllToAllContract(*solo, *MakeCpuBackend(1));
 }
 
 }  // namespace

@@ -16,8 +16,10 @@ TEST_P(PipelineLinkTest, EveryStageHoldsWhatTheWireLeft) {
   const auto [tp, stages, format, one_shot_tokens] = GetParam();
   const WireFormat wire = format;
   const int64_t one_shot = one_shot_tokens;
-  RunGrid(tp, stages,
-          [&](Communicator& group, Communicator& column) { CheckPipeline(group, column, wire, one_shot); });
+  RunGrid(tp, stages, [&](Communicator& group, Communicator& column) {
+    ExchangeRank rank(group, one_shot);
+    CheckPipeline(rank, column, wire);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Grids, PipelineLinkTest,
@@ -32,7 +34,7 @@ TEST(PipelineLink, CountsItsBytes) {
   for (const int one_shot : {0, 16}) {
     RunGrid(2, 2, [&](Communicator& group, Communicator& column) {
       ExchangeRank rank(group, one_shot);
-      auto link = PipelineLink::Create(rank.backend.get(), &column, &group, rank.exchange.get(), &rank.bytes,
+      auto link = PipelineLink::Create(&rank.backend, &column, &group, rank.exchange.get(), &rank.bytes,
                                        WireFormat::kInt4, 8, 32);
       ASSERT_TRUE(link.ok());
       TestMatrix<float> x(rank.exchange->OwnedRows(8).size(), 32);
@@ -52,7 +54,7 @@ TEST(PipelineLink, TheLossOfAStageIsAnError) {
   RunGrid(1, 2, [](Communicator& group, Communicator& column) {
     if (column.rank() == 0) return;
     ExchangeRank rank(group, 16);
-    auto link = PipelineLink::Create(rank.backend.get(), &column, &group, rank.exchange.get(), &rank.bytes,
+    auto link = PipelineLink::Create(&rank.backend, &column, &group, rank.exchange.get(), &rank.bytes,
                                      WireFormat::kExact, 8, 32);
     ASSERT_TRUE(link.ok());
     TestMatrix<float> x(8, 32);

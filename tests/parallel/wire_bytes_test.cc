@@ -49,7 +49,7 @@ TEST_P(WireBytesTest, Reduce) {
     TestMatrix<float> extra(1, kTokens);
     TestMatrix<float> out(owned, kChannels);
     // To each of 3 others: 8 whole rows, or its 2. A row is 256 * 4; 2 * (2 + 128); 8 * (4 + 16); 4 more with
-    // an extra.
+    // an extra. Encoded blocks are filled up to 16 bytes: 2 * 260 to 528, 2 * 164 to 336.
     EXPECT_EQ(Sent(rank.bytes.reduce, [&] { return exchange.ReduceExact(sums.view(), sum.view()); }),
               Pick(3 * 8 * 1024, 3 * 2 * 1024));
     EXPECT_EQ(Sent(rank.bytes.reduce,
@@ -57,13 +57,13 @@ TEST_P(WireBytesTest, Reduce) {
                      return exchange.ReduceLossy(WireFormat::kInt8, rows.view(), nullptr, out.view(),
                                                  nullptr);
                    }),
-              Pick(3 * 8 * 260, 3 * 2 * 260));
+              Pick(3 * 8 * 260, 3 * 528));
     EXPECT_EQ(Sent(rank.bytes.reduce,
                    [&] {
                      return exchange.ReduceLossy(WireFormat::kInt4, rows.view(), extra.values.data(),
                                                  out.view(), extra.values.data());
                    }),
-              Pick(3 * 8 * 164, 3 * 2 * 164));
+              Pick(3 * 8 * 164, 3 * 336));
     EXPECT_EQ(rank.bytes.gather, 0);
   });
 }
@@ -81,9 +81,10 @@ TEST_P(WireBytesTest, Gather) {
     const auto gather_codes = [&](bool int4) {
       return exchange.GatherCodes(int4, {codes.view(), scales.view()}, {all_codes.view(), all_scales.view()});
     };
-    // 2 owned rows to 3 others; nothing when every rank holds all of them.
-    EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(true); }), Pick(0, 3 * 2 * (128 + 4)));
-    EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(false); }), Pick(0, 3 * 2 * (256 + 4)));
+    // 2 owned rows to 3 others; nothing when every rank holds all of them. 2 * (128 + 4) and 2 * (256 + 4) bytes of
+    // codes are filled up to 16.
+    EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(true); }), Pick(0, 3 * 272));
+    EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(false); }), Pick(0, 3 * 528));
     EXPECT_EQ(Sent(rank.bytes.gather, [&] { return exchange.GatherRows(rows.view(), all_rows.view()); }),
               Pick(0, 3 * 2 * 1024));
     EXPECT_EQ(Sent(rank.bytes.gather, [&] { return exchange.MaxOverRanks(all_scales.view()); }), 3 * 8 * 4);
@@ -133,6 +134,19 @@ TEST(WireBytes, ARankAloneSendsNothing) {
   ExchangeRank rank(*solo, 0);
   for (const int64_t tokens : StepSizes(1)) CheckExchanges(rank, tokens);
   EXPECT_EQ(rank.bytes.reduce + rank.bytes.gather + rank.bytes.pipeline, 0);
+}
+
+// What a caller does for a recorded step: the second run's bytes are those of the first.
+TEST(WireBytes, GrowByWhatWasCounted) {
+  WireBytes bytes;
+  bytes.Add({1, 20, 300});
+  const WireCount before = bytes.Read();
+  bytes.reduce += 4;
+  bytes.pipeline += 5;
+  const WireCount step = bytes.Read() - before;
+  EXPECT_EQ(step, (WireCount{4, 0, 5}));
+  bytes.Add(step);
+  EXPECT_EQ(bytes.Read(), (WireCount{9, 20, 310}));
 }
 
 }  // namespace

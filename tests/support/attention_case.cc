@@ -66,12 +66,13 @@ void AttentionCase::RunStep(Backend& backend, const KvLayer& cache, const std::v
                             std::vector<std::vector<float>>* out) const {
   const std::vector<float> rows = RowsOf(step);
   const std::vector<KvSlice> slices = SlicesOf(step);
+  const KvSlices uploaded = backend.UploadSlices(slices);
   const int64_t tokens = rows.size() / width();
   const DeviceMatrix<float> qkv(backend, tokens, width(), rows);
-  backend.WriteKv(qkv, heads_, slices, cache);
+  backend.WriteKv(qkv, heads_, uploaded, cache);
   if (out == nullptr) return backend.Synchronize();
   const DeviceMatrix<float> result(backend, tokens, out_width());
-  backend.Attention(qkv, heads_, slices, cache, result);
+  backend.Attention(qkv, heads_, uploaded, cache, result);
   const std::vector<float> values = result.Read();
   for (size_t i = 0; i < step.size(); ++i) {
     const auto begin = values.begin() + slices[i].row_begin * out_width();
@@ -87,6 +88,38 @@ std::vector<std::vector<float>> AttentionCase::Run(Backend& backend,
   std::vector<std::vector<float>> out;
   for (const TestSequence& sequence : sequences_) out.emplace_back(sequence.tokens * out_width(), NAN);
   for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, &out);
+  return out;
+}
+
+std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int64_t prompt) const {
+  const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
+  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
+  const auto sequences = static_cast<int64_t>(sequences_.size());
+  int64_t tokens = sequences_[0].tokens;
+  for (const TestSequence& sequence : sequences_) tokens = std::min(tokens, sequence.tokens);
+  std::vector<std::vector<float>> out(sequences, std::vector<float>(tokens * out_width()));
+  std::vector<StepPart> step;
+  for (int64_t s = 0; s < sequences; ++s) step.push_back({static_cast<int>(s), 0, prompt});
+  RunStep(backend, cache, step, &out);
+  const DeviceMatrix<float> qkv(backend, sequences, width()), result(backend, sequences, out_width());
+  for (int64_t position = prompt; position < tokens; ++position) {
+    for (StepPart& part : step) part = {part.sequence, position, 1};
+    const std::vector<float> rows = RowsOf(step);
+    const std::vector<KvSlice> slices = SlicesOf(step);
+    const KvSlices uploaded = backend.UploadSlices(slices);
+    backend.CopyFromHost(qkv.view().data(), rows.data(), rows.size() * sizeof(float));
+    const uint64_t key = uploaded.shape * 1000 + static_cast<uint64_t>(heads_.head_dim);  // this case's own
+    const auto ran = backend.Replay(key, [&] {
+      backend.WriteKv(qkv, heads_, uploaded, cache);
+      backend.Attention(qkv, heads_, uploaded, cache, result);
+      return absl::OkStatus();
+    });
+    CHECK(ran.ok(), "a step can be recorded");
+    const std::vector<float> values = result.Read();
+    for (int64_t s = 0; s < sequences; ++s) {
+      std::copy_n(values.begin() + s * out_width(), out_width(), out[s].begin() + position * out_width());
+    }
+  }
   return out;
 }
 

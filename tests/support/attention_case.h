@@ -35,6 +35,9 @@ class AttentionCase {
   // [sequences][tokens, query_heads * head_dim], NaN where no step went.
   std::vector<std::vector<float>> Run(Backend& backend,
                                       const std::vector<std::vector<StepPart>>& steps) const;
+  // `prompt` tokens of every sequence in one step, then one token of each a step until the shortest ends. These steps go
+  // through Backend::Replay, over the same memory. The result is what Run gives of the tokens that took part.
+  std::vector<std::vector<float>> RunReplayed(Backend& backend, int64_t prompt) const;
   // The cache's bytes after these steps.
   std::vector<uint8_t> CacheAfter(Backend& backend, const std::vector<std::vector<StepPart>>& steps) const;
   // Every sequence whole, in one step.

@@ -16,6 +16,9 @@ std::vector<BackendCase> MakeBackends() {
       backends.push_back({name, [=] { return std::make_unique<cpu::CpuBackend>(threads, isa); }, "cpu", 0});
     }
   }
+  if (MakeCudaBackend(0).ok()) {
+    backends.push_back({"cuda", [] { return MakeCudaBackend(0).value(); }, "cuda", 1e-5f, /*f32_kv=*/false});
+  }
   return backends;
 }
 
@@ -33,6 +36,13 @@ const std::vector<BackendCase>& Backends() {
 const BackendCase& FamilyReference(const BackendCase& backend) {
   return *std::find_if(Backends().begin(), Backends().end(),
                        [&](const BackendCase& other) { return other.family == backend.family; });
+}
+
+float BackendTest::SumOfSegments(const std::vector<float>& sums) const {
+  const size_t lanes = GetParam().family == "cuda" ? 32 : 1;
+  std::vector<float> of_lane(lanes);
+  for (size_t s = 0; s < sums.size(); ++s) of_lane[s % lanes] += sums[s];
+  return HalvingSum(of_lane);
 }
 
 std::vector<cpu::Isa> RunnableIsas() {

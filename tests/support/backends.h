@@ -25,10 +25,11 @@ struct BackendCase {
   // How far results may lie from a float reference that adds in the contract's order, relative; 0: the same
   // bits.
   float tolerance = 0;
+  bool f32_kv = true;  // Attention takes a cache of KvFormat::kF32
 };
 void PrintTo(const BackendCase& backend, std::ostream* out);
 
-// Every backend this machine runs.
+// Every backend this machine runs, the CPU's first.
 const std::vector<BackendCase>& Backends();
 // The first of the same family.
 const BackendCase& FamilyReference(const BackendCase& backend);
@@ -42,6 +43,8 @@ class BackendTest : public testing::TestWithParam<BackendCase> {
   Backend& backend() { return *backend_; }
   Backend& reference() { return *reference_; }
   float tolerance() const { return GetParam().tolerance; }
+  // A row's segment sums, added in the backend's order (Backend::RmsNorm).
+  float SumOfSegments(const std::vector<float>& sums) const;
 
  private:
   std::unique_ptr<Backend> backend_;
@@ -63,16 +66,20 @@ class DeviceMatrix {
   DeviceMatrix(Backend& backend, int64_t rows, int64_t cols, const std::vector<T>& values)
       : DeviceMatrix(backend, rows, cols) {
     CHECK(static_cast<int64_t>(values.size()) == rows * cols, "as many values as elements");
-    backend.CopyFromHost(buffer_.data(), values.data(), values.size() * sizeof(T));
+    Write(values);
   }
 
   TensorView<T> view() const { return buffer_.As<T>(rows_, cols_); }
   operator TensorView<T>() const { return view(); }        // NOLINT
   operator TensorView<const T>() const { return view(); }  // NOLINT
+  void Write(const std::vector<T>& values) const {
+    backend_->CopyFromHost(buffer_.data(), values.data(), values.size() * sizeof(T));
+    backend_->Synchronize();
+  }
   std::vector<T> Read() const {
     std::vector<T> values(rows_ * cols_);
-    backend_->Synchronize();
     backend_->CopyToHost(values.data(), buffer_.data(), values.size() * sizeof(T));
+    backend_->Synchronize();
     return values;
   }
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
+
+#include "kernels/check.h"
 
 namespace ternion {
 namespace {
@@ -17,7 +20,38 @@ Bytes Message(int from, int to, int round, size_t bytes) {
   return message;
 }
 
+// Bytes in a backend's memory. The room is taken once, before the first exchange, since freeing it could wait for one.
+class BackendBytes {
+ public:
+  BackendBytes(Backend& backend, size_t most_bytes) : backend_(backend) {
+    auto room = backend.Allocate(most_bytes);
+    CHECK(room.ok(), "a test's bytes fit");
+    room_ = *std::move(room);
+  }
+
+  absl::Span<std::byte> Front(size_t bytes) const {
+    CHECK(bytes <= room_.bytes(), "a test's bytes fit");
+    return {static_cast<std::byte*>(room_.data()), bytes};
+  }
+  absl::Span<std::byte> Write(const Bytes& bytes) const {
+    backend_.CopyFromHost(room_.data(), bytes.data(), bytes.size());
+    return Front(bytes.size());
+  }
+  Bytes Read(size_t bytes) const {
+    Bytes host(bytes);
+    backend_.CopyToHost(host.data(), Front(bytes).data(), bytes);
+    backend_.Synchronize();
+    return host;
+  }
+
+ private:
+  Backend& backend_;
+  Buffer room_;
+};
+
 void Append(const Bytes& more, Bytes& to) { to.insert(to.end(), more.begin(), more.end()); }
+
+constexpr size_t kMostBytes = 6 * 1001;  // of SizeOf
 
 // One size for all, then different ones, none among them.
 size_t SizeOf(int from, int to, int round) {
@@ -27,7 +61,9 @@ size_t SizeOf(int from, int to, int round) {
 
 }  // namespace
 
-void CheckAllGatherContract(Communicator& group) {
+void CheckAllGatherContract(Communicator& group, Backend& backend) {
+  const BackendBytes send(backend, kMostBytes);
+  const BackendBytes recv(backend, group.size() * kMostBytes);
   for (int round = 0; round < 40; ++round) {
     std::vector<size_t> counts;
     Bytes want;
@@ -36,13 +72,14 @@ void CheckAllGatherContract(Communicator& group) {
       Append(Message(r, 0, round, counts[r]), want);
     }
     const Bytes mine = Message(group.rank(), 0, round, counts[group.rank()]);
-    Bytes got(want.size());
-    ASSERT_TRUE(group.AllGather(mine, counts, absl::MakeSpan(got)).ok());
-    ASSERT_EQ(got, want) << "round " << round << " on rank " << group.rank();
+    ASSERT_TRUE(group.AllGather(send.Write(mine), counts, recv.Front(want.size())).ok());
+    ASSERT_EQ(recv.Read(want.size()), want) << "round " << round << " on rank " << group.rank();
   }
 }
 
-void CheckAllToAllContract(Communicator& group) {
+void CheckAllToAllContract(Communicator& group, Backend& backend) {
+  const BackendBytes sent(backend, group.size() * kMostBytes);
+  const BackendBytes recv(backend, group.size() * kMostBytes);
   for (int round = 0; round < 40; ++round) {
     std::vector<size_t> send_counts;
     std::vector<size_t> recv_counts;
@@ -54,29 +91,31 @@ void CheckAllToAllContract(Communicator& group) {
       Append(Message(group.rank(), r, round, send_counts[r]), send);
       Append(Message(r, group.rank(), round, recv_counts[r]), want);
     }
-    Bytes got(want.size());
-    ASSERT_TRUE(group.AllToAll(send, send_counts, recv_counts, absl::MakeSpan(got)).ok());
-    ASSERT_EQ(got, want) << "round " << round << " on rank " << group.rank();
+    ASSERT_TRUE(group.AllToAll(sent.Write(send), send_counts, recv_counts, recv.Front(want.size())).ok());
+    ASSERT_EQ(recv.Read(want.size()), want) << "round " << round << " on rank " << group.rank();
   }
 }
 
-void CheckSendRecvContract(Communicator& group) {
+void CheckSendRecvContract(Communicator& group, Backend& backend) {
   const std::vector<size_t> sizes = {0, 1, 4096, 3, 0, 600'000, 17, 70'000};
   const int rounds = 2 * static_cast<int>(sizes.size());
+  const BackendBytes send(backend, 600'000);
+  const BackendBytes recv(backend, 600'000);
   for (int round = 0; round < rounds; ++round) {
     for (int to = 0; to < group.size(); ++to) {
       if (to == group.rank()) continue;
       Bytes message = Message(group.rank(), to, round, sizes[round % sizes.size()]);
-      ASSERT_TRUE(group.Send(message, to).ok());
+      ASSERT_TRUE(group.Send(send.Write(message), to).ok());
       message.assign(message.size(), std::byte{0xEE});  // Send has let go of it
+      send.Write(message);
     }
   }
   for (int from = 0; from < group.size(); ++from) {
     for (int round = 0; round < rounds && from != group.rank(); ++round) {
       const Bytes want = Message(from, group.rank(), round, sizes[round % sizes.size()]);
-      Bytes got(want.size());
-      ASSERT_TRUE(group.Recv(absl::MakeSpan(got), from).ok());
-      ASSERT_TRUE(got == want) << "round " << round << " from " << from << " to " << group.rank();
+      ASSERT_TRUE(group.Recv(recv.Front(want.size()), from).ok());
+      ASSERT_TRUE(recv.Read(want.size()) == want)
+          << "round " << round << " from " << from << " to " << group.rank();
     }
   }
 }

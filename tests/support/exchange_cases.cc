@@ -8,6 +8,7 @@
 #include <functional>
 #include <numeric>
 
+#include "tests/support/backends.h"
 #include "tests/support/test_matrix.h"
 
 namespace ternion {
@@ -57,19 +58,35 @@ TestMatrix<int8_t> Codes(int64_t rows, int64_t cols) {
   return x;
 }
 
+// To a rank's memory and back.
+template <typename T>
+DeviceMatrix<T> On(ExchangeRank& rank, const TestMatrix<T>& x) {
+  return {rank.backend, x.rows, x.cols, x.values};
+}
+template <typename T>
+DeviceMatrix<T> Room(ExchangeRank& rank, int64_t rows, int64_t cols) {
+  return {rank.backend, rows, cols};
+}
+template <typename T>
+TestMatrix<T> Back(const DeviceMatrix<T>& x) {
+  TestMatrix<T> host(x.view().rows(), x.view().cols());
+  host.values = x.Read();
+  return host;
+}
+
 // What the other side of a wire makes of x.
-TestMatrix<float> ThroughWire(Backend& backend, WireFormat format, const TestMatrix<float>& x) {
+TestMatrix<float> ThroughWire(ExchangeRank& rank, WireFormat format, const TestMatrix<float>& x) {
   if (format == WireFormat::kExact) return x;
-  TestMatrix<uint8_t> wire(x.rows, WireRowBytes(format, x.cols));
-  TestMatrix<float> y(x.rows, x.cols);
+  const DeviceMatrix<float> rows = On(rank, x);
+  const auto wire = Room<uint8_t>(rank, x.rows, WireRowBytes(format, x.cols));
   if (format == WireFormat::kInt8) {
-    backend.EncodeInt8(x.view(), wire.view());
-    backend.DecodeInt8(wire.view(), false, y.view());
+    rank.backend.EncodeInt8(rows, wire);
+    rank.backend.DecodeInt8(wire, false, rows);
   } else {
-    backend.EncodeInt4(x.view(), wire.view());
-    backend.DecodeInt4(wire.view(), false, y.view());
+    rank.backend.EncodeInt4(rows, wire);
+    rank.backend.DecodeInt4(wire, false, rows);
   }
-  return y;
+  return Back(rows);
 }
 
 // Uneven on purpose; rank 1 has none.
@@ -112,15 +129,23 @@ void CheckLossyError(WireFormat format, int ranks, Range rows, const TestMatrix<
   }
 }
 
+std::unique_ptr<TensorParallel> MakeExchange(ExchangeRank& rank, int64_t one_shot_tokens) {
+  auto made = TensorParallel::Create(&rank.backend, &rank.group, &rank.bytes, kMostTokens, kMostChannels,
+                                     one_shot_tokens);
+  CHECK(made.ok(), "the test's buffers fit in memory");
+  return *std::move(made);
+}
+
 }  // namespace
 
 ExchangeRank::ExchangeRank(Communicator& ranks, int64_t one_shot_tokens)
-    : group(ranks), backend(MakeCpuBackend(1)) {
-  auto made =
-      TensorParallel::Create(backend.get(), &group, &bytes, kMostTokens, kMostChannels, one_shot_tokens);
-  CHECK(made.ok(), "the test's buffers fit in memory");
-  exchange = *std::move(made);
-}
+    : group(ranks),
+      own_backend(MakeCpuBackend(1)),
+      backend(*own_backend),
+      exchange(MakeExchange(*this, one_shot_tokens)) {}
+
+ExchangeRank::ExchangeRank(Communicator& ranks, int64_t one_shot_tokens, Backend& on)
+    : group(ranks), backend(on), exchange(MakeExchange(*this, one_shot_tokens)) {}
 
 std::vector<int64_t> StepSizes(int tp) {
   std::vector<int64_t> sizes;
@@ -136,10 +161,10 @@ void CheckReduceExact(ExchangeRank& rank, int64_t tokens) {
     for (size_t i = 0; i < part.values.size(); ++i) want.values[i] += part.values[i];
   }
   const Range owned = rank.exchange->OwnedRows(tokens);
-  const TestMatrix<int32_t> mine = Sums(rank.group.rank(), tokens, kChannels);
-  TestMatrix<int32_t> got(owned.size(), kChannels);
-  ASSERT_TRUE(rank.exchange->ReduceExact(mine.view(), got.view()).ok());
-  EXPECT_TRUE(got.SameBits(want.Rows(owned.begin, owned.end)))
+  const auto mine = On(rank, Sums(rank.group.rank(), tokens, kChannels));
+  const auto got = Room<int32_t>(rank, owned.size(), kChannels);
+  ASSERT_TRUE(rank.exchange->ReduceExact(mine, got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want.Rows(owned.begin, owned.end)))
       << tokens << " tokens, rank " << rank.group.rank();
 }
 
@@ -148,7 +173,7 @@ void CheckReduceLossy(ExchangeRank& rank, WireFormat format, bool with_extra, in
   TestMatrix<float> want(tokens, kChannels);
   TestMatrix<float> want_extra(1, tokens);
   for (int r = 0; r < ranks; ++r) {
-    const TestMatrix<float> share = ThroughWire(*rank.backend, format, Activations(r, tokens, kChannels));
+    const TestMatrix<float> share = ThroughWire(rank, format, Activations(r, tokens, kChannels));
     for (size_t i = 0; i < share.values.size(); ++i) {
       want.values[i] = r == 0 ? share.values[i] : want.values[i] + share.values[i];
     }
@@ -157,15 +182,18 @@ void CheckReduceLossy(ExchangeRank& rank, WireFormat format, bool with_extra, in
     }
   }
   const Range owned = rank.exchange->OwnedRows(tokens);
-  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, kChannels);
-  TestMatrix<float> extra(1, tokens);
-  for (int64_t t = 0; t < tokens; ++t) extra.at(0, t) = Activation(rank.group.rank(), t, -1);
-  TestMatrix<float> got(owned.size(), kChannels);
-  TestMatrix<float> got_extra(1, owned.size());
+  TestMatrix<float> extra_values(1, tokens);
+  for (int64_t t = 0; t < tokens; ++t) extra_values.at(0, t) = Activation(rank.group.rank(), t, -1);
+  const auto mine = On(rank, Activations(rank.group.rank(), tokens, kChannels));
+  const auto extra = On(rank, extra_values);
+  const auto sum = Room<float>(rank, owned.size(), kChannels);
+  const auto extra_sum = Room<float>(rank, 1, owned.size());
   ASSERT_TRUE(rank.exchange
-                  ->ReduceLossy(format, mine.view(), with_extra ? extra.values.data() : nullptr, got.view(),
-                                with_extra ? got_extra.values.data() : nullptr)
+                  ->ReduceLossy(format, mine, with_extra ? extra.view().data() : nullptr, sum,
+                                with_extra ? extra_sum.view().data() : nullptr)
                   .ok());
+  const TestMatrix<float> got = Back(sum);
+  const TestMatrix<float> got_extra = Back(extra_sum);
   EXPECT_TRUE(got.SameBits(want.Rows(owned.begin, owned.end)))
       << WireFormatName(format) << ", " << tokens << " tokens, rank " << rank.group.rank();
   for (int64_t t = 0; with_extra && t < owned.size(); ++t) {
@@ -178,24 +206,24 @@ void CheckGatherCodes(ExchangeRank& rank, bool int4, int64_t tokens) {
   const Range owned = rank.exchange->OwnedRows(tokens);
   const TestMatrix<int8_t> codes = Codes(tokens, kChannels);
   const TestMatrix<float> scales = Activations(0, 1, tokens);
-  const TestMatrix<int8_t> my_codes = codes.Rows(owned.begin, owned.end);
-  const TensorView<const float> my_scales(scales.values.data() + owned.begin, 1, owned.size());
-  TestMatrix<int8_t> got_codes(tokens, kChannels);
-  TestMatrix<float> got_scales(1, tokens);
-  ASSERT_TRUE(
-      rank.exchange->GatherCodes(int4, {my_codes.view(), my_scales}, {got_codes.view(), got_scales.view()})
-          .ok());
-  EXPECT_TRUE(got_codes.SameBits(codes)) << tokens << " tokens, rank " << rank.group.rank();
-  EXPECT_TRUE(got_scales.SameBits(scales)) << tokens << " tokens, rank " << rank.group.rank();
+  TestMatrix<float> scales_of_mine(1, owned.size());
+  std::copy_n(scales.values.begin() + owned.begin, owned.size(), scales_of_mine.values.begin());
+  const auto my_codes = On(rank, codes.Rows(owned.begin, owned.end));
+  const auto my_scales = On(rank, scales_of_mine);
+  const auto got_codes = Room<int8_t>(rank, tokens, kChannels);
+  const auto got_scales = Room<float>(rank, 1, tokens);
+  ASSERT_TRUE(rank.exchange->GatherCodes(int4, {my_codes, my_scales}, {got_codes, got_scales}).ok());
+  EXPECT_TRUE(Back(got_codes).SameBits(codes)) << tokens << " tokens, rank " << rank.group.rank();
+  EXPECT_TRUE(Back(got_scales).SameBits(scales)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckGatherColumns(ExchangeRank& rank, int64_t tokens, int64_t widest) {
   const std::vector<int64_t> columns = UnevenColumns(rank.group.size(), widest);
   const TestMatrix<float> want = WholeRows(tokens, columns);
-  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, columns[rank.group.rank()]);
-  TestMatrix<float> got(tokens, want.cols);
-  ASSERT_TRUE(rank.exchange->GatherColumns(mine.view(), columns, got.view()).ok());
-  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  const auto mine = On(rank, Activations(rank.group.rank(), tokens, columns[rank.group.rank()]));
+  const auto got = Room<float>(rank, tokens, want.cols);
+  ASSERT_TRUE(rank.exchange->GatherColumns(mine, columns, got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckMaxOverRanks(ExchangeRank& rank, int64_t tokens) {
@@ -203,22 +231,23 @@ void CheckMaxOverRanks(ExchangeRank& rank, int64_t tokens) {
   for (int r = 1; r < rank.group.size(); ++r) {
     for (int64_t t = 0; t < tokens; ++t) want.at(0, t) = std::max(want.at(0, t), Activation(r, 0, t));
   }
-  TestMatrix<float> got = Activations(rank.group.rank(), 1, tokens);
-  ASSERT_TRUE(rank.exchange->MaxOverRanks(got.view()).ok());
-  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  const auto got = On(rank, Activations(rank.group.rank(), 1, tokens));
+  ASSERT_TRUE(rank.exchange->MaxOverRanks(got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckKthMagnitude(ExchangeRank& rank, int64_t tokens, int64_t widest) {
   const std::vector<int64_t> columns = UnevenColumns(rank.group.size(), widest);
   TestMatrix<float> whole = WholeRows(tokens, columns);
   for (float& value : whole.values) value = std::abs(value);
-  const TestMatrix<float> mine = Activations(rank.group.rank(), tokens, columns[rank.group.rank()]);
+  const auto mine = On(rank, Activations(rank.group.rank(), tokens, columns[rank.group.rank()]));
   for (int64_t t = 0; t < tokens; ++t) {
     std::sort(&whole.at(t, 0), &whole.at(t, 0) + whole.cols, std::greater<>());
   }
   for (const int64_t k : {int64_t{1}, whole.cols / 2, whole.cols}) {
-    TestMatrix<float> got(1, tokens);
-    ASSERT_TRUE(rank.exchange->KthMagnitude(mine.view(), columns, k, got.view()).ok());
+    const auto threshold = Room<float>(rank, 1, tokens);
+    ASSERT_TRUE(rank.exchange->KthMagnitude(mine, columns, k, threshold).ok());
+    const TestMatrix<float> got = Back(threshold);
     for (int64_t t = 0; t < tokens; ++t) {
       ASSERT_EQ(got.at(0, t), whole.at(t, k - 1)) << "row " << t << " of " << tokens << ", k " << k;
     }
@@ -237,8 +266,9 @@ void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
   std::vector<int32_t> ids;
   for (int64_t t = 0; t < tokens; ++t) ids.push_back(static_cast<int32_t>(Noise(7, t, tokens) % kVocab));
   const Range owned = rank.exchange->OwnedRows(tokens);
-  TestMatrix<float> got(owned.size(), kHidden);
-  ASSERT_TRUE(rank.exchange->EmbedRows(table.view(), kVocab, ids, got.view()).ok());
+  const auto mine = On(rank, table);
+  const auto got = Room<float>(rank, owned.size(), kHidden);
+  ASSERT_TRUE(rank.exchange->EmbedRows(mine, kVocab, ids, got).ok());
   TestMatrix<float> want(owned.size(), kHidden);
   for (int64_t t = 0; t < owned.size(); ++t) {
     for (int64_t i = 0; i < kHidden; ++i) {
@@ -246,15 +276,16 @@ void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
       std::memcpy(&want.at(t, i), &bits, sizeof(bits));
     }
   }
-  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckGatherRows(ExchangeRank& rank, int64_t tokens) {
   const Range owned = rank.exchange->OwnedRows(tokens);
   const TestMatrix<float> want = Activations(5, tokens, kChannels);
-  TestMatrix<float> got(tokens, kChannels);
-  ASSERT_TRUE(rank.exchange->GatherRows(want.Rows(owned.begin, owned.end).view(), got.view()).ok());
-  EXPECT_TRUE(got.SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  const auto mine = On(rank, want.Rows(owned.begin, owned.end));
+  const auto got = Room<float>(rank, tokens, kChannels);
+  ASSERT_TRUE(rank.exchange->GatherRows(mine, got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckExchanges(ExchangeRank& rank, int64_t tokens) {
@@ -272,24 +303,23 @@ void CheckExchanges(ExchangeRank& rank, int64_t tokens) {
   CheckGatherRows(rank, tokens);
 }
 
-void CheckPipeline(Communicator& group, Communicator& column, WireFormat format, int64_t one_shot_tokens) {
-  ExchangeRank rank(group, one_shot_tokens);
-  auto link = PipelineLink::Create(rank.backend.get(), &column, &group, rank.exchange.get(), &rank.bytes,
+void CheckPipeline(ExchangeRank& rank, Communicator& column, WireFormat format) {
+  auto link = PipelineLink::Create(&rank.backend, &column, &rank.group, rank.exchange.get(), &rank.bytes,
                                    format, kMostTokens, kChannels);
   ASSERT_TRUE(link.ok());
-  for (const int64_t tokens : StepSizes(group.size())) {
+  for (const int64_t tokens : StepSizes(rank.group.size())) {
     TestMatrix<float> want = Activations(3, tokens, kChannels);
-    for (int s = 0; s < column.rank(); ++s) want = ThroughWire(*rank.backend, format, want);
+    for (int s = 0; s < column.rank(); ++s) want = ThroughWire(rank, format, want);
     const Range owned = rank.exchange->OwnedRows(tokens);
-    TestMatrix<float> x = want.Rows(owned.begin, owned.end);
+    const TestMatrix<float> mine = want.Rows(owned.begin, owned.end);
+    const auto x = column.rank() > 0 ? Room<float>(rank, owned.size(), kChannels) : On(rank, mine);
     if (column.rank() > 0) {
-      x.values.assign(x.values.size(), -1.0f);
-      ASSERT_TRUE((*link)->Recv(tokens, x.view()).ok());
-      ASSERT_TRUE(x.SameBits(want.Rows(owned.begin, owned.end)))
+      ASSERT_TRUE((*link)->Recv(tokens, x).ok());
+      ASSERT_TRUE(Back(x).SameBits(mine))
           << WireFormatName(format) << ", " << tokens << " tokens, stage " << column.rank();
     }
     if (column.rank() + 1 == column.size()) continue;
-    ASSERT_TRUE((*link)->Send(tokens, x.view()).ok());
+    ASSERT_TRUE((*link)->Send(tokens, x).ok());
   }
 }
 

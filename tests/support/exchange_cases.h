@@ -9,12 +9,15 @@
 
 namespace ternion {
 
-// One rank of a tensor-parallel group, on the CPU.
+// One rank of a tensor-parallel group.
 struct ExchangeRank {
-  ExchangeRank(Communicator& ranks, int64_t one_shot_tokens);
+  ExchangeRank(Communicator& ranks, int64_t one_shot_tokens);  // on the CPU
+  // On the backend whose memory the group moves; it must outlive this.
+  ExchangeRank(Communicator& ranks, int64_t one_shot_tokens, Backend& on);
 
   Communicator& group;
-  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Backend> own_backend;  // null when it is another's
+  Backend& backend;
   WireBytes bytes;
   std::unique_ptr<TensorParallel> exchange;
 };
@@ -36,6 +39,6 @@ void CheckGatherRows(ExchangeRank& rank, int64_t tokens);
 void CheckExchanges(ExchangeRank& rank, int64_t tokens);
 
 // The residual of a step goes through every stage; stage s holds what s encodings left of it.
-void CheckPipeline(Communicator& group, Communicator& column, WireFormat format, int64_t one_shot_tokens);
+void CheckPipeline(ExchangeRank& rank, Communicator& column, WireFormat format);
 
 }  // namespace ternion

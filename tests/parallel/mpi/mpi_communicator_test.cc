@@ -17,9 +17,9 @@ std::unique_ptr<Communicator> World() {
   return *std::move(world);
 }
 
-TEST(MpiCommunicator, AllGather) { CheckAllGatherContract(*World()); }
-TEST(MpiCommunicator, AllToAll) { CheckAllToAllContract(*World()); }
-TEST(MpiCommunicator, SendRecv) { CheckSendRecvContract(*World()); }
+TEST(MpiCommunicator, AllGather) { CheckAllGatherContract(*World(), *MakeCpuBackend(1)); }
+TEST(MpiCommunicator, AllToAll) { CheckAllToAllContract(*World(), *MakeCpuBackend(1)); }
+TEST(MpiCommunicator, SendRecv) { CheckSendRecvContract(*World(), *MakeCpuBackend(1)); }
 
 // A hundred messages of which seven may be pending: what was delivered is let go of.
 TEST(MpiCommunicator, DeliveredMessagesAreFreed) {
@@ -87,7 +87,10 @@ TEST(MpiCommunicator, CarriesAPipeline) {
   const auto column = session.Split(session.rank() % tp, session.rank());
   ASSERT_TRUE(group.ok() && column.ok());
   for (const WireFormat format : {WireFormat::kExact, WireFormat::kInt8, WireFormat::kInt4}) {
-    for (const int one_shot_tokens : {0, 16}) CheckPipeline(**group, **column, format, one_shot_tokens);
+    for (const int one_shot_tokens : {0, 16}) {
+      ExchangeRank rank(**group, one_shot_tokens);
+      CheckPipeline(rank, **column, format);
+    }
   }
 }
 

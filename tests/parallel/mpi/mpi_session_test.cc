@@ -48,9 +48,9 @@ TEST(MpiSession, SplitMakesGroupsOrderedByKey) {
   const int others = (session.size() + 1 - session.rank() % 2) / 2;
   EXPECT_EQ((*group)->size(), others);
   EXPECT_EQ((*group)->rank(), others - 1 - session.rank() / 2);
-  CheckAllGatherContract(**group);
-  CheckAllToAllContract(**group);
-  CheckSendRecvContract(**group);
+  CheckAllGatherContract(**group, *MakeCpuBackend(1));
+  CheckAllToAllContract(**group, *MakeCpuBackend(1));
+  CheckSendRecvContract(**group, *MakeCpuBackend(1));
 }
 
 }  // namespace

@@ -110,16 +110,18 @@ TEST_P(Golden, TeacherForcedArgMax) {
     auto ids = Values<int32_t>(*goldens_, Name(prompt, "ids"));
     const auto greedy = Values<int32_t>(*goldens_, Name(prompt, "greedy"));
     const auto margin = Values<float>(*goldens_, Name(prompt, "greedy_margin"));
-    std::vector<int32_t> rows(greedy.size());
-    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(ids.size()) - 1);
+    std::vector<Stage::LogitsRequest> requests;
+    for (size_t i = 0; i < greedy.size(); ++i) {
+      requests.push_back({static_cast<int32_t>(ids.size() + i) - 1, false, SampleRow()});
+    }
     ids.insert(ids.end(), greedy.begin(), greedy.end() - 1);
     Forward(ids);
-    const auto check = [&](int64_t i, absl::Span<const float> logits) {
+    const auto check = [&](int64_t i, absl::Span<const float>, int32_t id) {
       if (margin[i] < 1.0f) return;
       ++positions;
-      differ += ArgMax(logits) != greedy[i];
+      differ += id != greedy[i];
     };
-    ASSERT_TRUE(engine_->stage().Logits(static_cast<int64_t>(ids.size()), rows, check).ok());
+    ASSERT_TRUE(engine_->stage().Logits(static_cast<int64_t>(ids.size()), requests, check).ok());
   }
   EXPECT_EQ(positions, GetParam().margins);
   EXPECT_LE(differ, 2);

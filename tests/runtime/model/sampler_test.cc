@@ -3,66 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 #include <vector>
 
 namespace ternion {
 namespace {
 
-// Shares of each id over many seeds.
-std::map<int32_t, double> Shares(const std::vector<float>& logits, SamplingParams params) {
-  constexpr int kDraws = 20000;
-  std::map<int32_t, double> shares;
-  Sampler sampler;
-  for (int i = 0; i < kDraws; ++i) {
-    params.seed = i;
-    shares[sampler.Sample(logits, params, 5)] += 1.0 / kDraws;
-  }
-  return shares;
-}
-
-TEST(Sampler, GreedyTakesTheLowestOfEquals) {
-  Sampler sampler;
-  EXPECT_EQ(sampler.Sample({1, 5, 3, 5}, {}, 0), 1);
-}
-
-TEST(Sampler, FollowsTheSoftmaxAtTheTemperature) {
-  const std::vector<float> logits = {0.0f, 1.0f, 2.0f, -1.0f};
-  for (const float temperature : {0.5f, 1.0f, 2.0f}) {
-    double sum = 0;
-    for (float l : logits) sum += std::exp(l / temperature);
-    auto shares = Shares(logits, {temperature, 0, 1.0f, 0});
-    for (int32_t id = 0; id < 4; ++id)
-      EXPECT_NEAR(shares[id], std::exp(logits[id] / temperature) / sum, 0.015);
-  }
-}
-
-TEST(Sampler, TopKKeepsTheLowestIdsOfEquals) {
-  const auto shares = Shares({1.0f, 2.0f, 1.0f, 1.0f, 0.0f}, {1.0f, 2, 1.0f, 0});
-  EXPECT_EQ(shares.size(), 2u);
-  EXPECT_TRUE(shares.count(0) && shares.count(1));
-}
-
-TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
-  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
-  EXPECT_EQ(Shares(logits, {1.0f, 0, 0.4f, 0}).size(), 1u);
-  auto two = Shares(logits, {1.0f, 0, 0.79f, 0});
-  EXPECT_EQ(two.size(), 2u);
-  EXPECT_NEAR(two[0], 0.625, 0.015);
-  EXPECT_EQ(Shares(logits, {1.0f, 0, 0.9f, 0}).size(), 3u);
-}
-
-TEST(Sampler, DrawsDependOnSeedAndPositionAlone) {
-  std::vector<float> logits(1000);
-  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 7);
-  Sampler used;
-  used.Sample(logits, {1.0f, 10, 0.5f, 3}, 1);
-  Sampler fresh;
-  const SamplingParams params{0.9f, 0, 0.95f, 42};
-  EXPECT_EQ(used.Sample(logits, params, 17), fresh.Sample(logits, params, 17));
-  std::map<int32_t, int> seen;
-  for (int64_t position = 0; position < 50; ++position) ++seen[fresh.Sample(logits, params, position)];
-  EXPECT_GT(seen.size(), 20u);
+TEST(DrawAt, DependsOnSeedAndPositionAlone) {
+  const SamplingParams params{0.9f, 3, 0.95f, 42};
+  const SampleRow draw = DrawAt(params, 17);
+  EXPECT_EQ(draw.temperature, 0.9f);
+  EXPECT_EQ(draw.top_k, 3);
+  EXPECT_EQ(draw.top_p, 0.95f);
+  EXPECT_EQ(draw.uniform, DrawAt(params, 17).uniform);
+  EXPECT_NE(draw.uniform, DrawAt(params, 18).uniform);
+  EXPECT_NE(draw.uniform, DrawAt({0.9f, 3, 0.95f, 43}, 17).uniform);
 }
 
 // Philox4x32-10's published test vector for a zero key and counter: 6627e8d5 e169c58d bc57ac4c 9b00dbd8.

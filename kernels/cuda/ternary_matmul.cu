@@ -1,0 +1,58 @@
+// Which kernel runs a ternary matmul: by its number of tokens and by the device.
+#include "kernels/cuda/ternary_layout.h"
+#include "kernels/cuda/ternary_prefill.h"
+#include "kernels/cuda/ternary_rows.h"
+
+namespace ternion::cuda {
+namespace {
+
+MatmulWork WorkOf(const PackedTernary& w, TensorView<const int8_t> codes) {
+  CHECK(codes.cols() == w.inputs, "the codes' columns are the matrix's inputs");
+  MatmulWork work;
+  work.weights = static_cast<const uint8_t*>(w.data.data());
+  work.outputs = w.outputs;
+  work.inputs = w.inputs;
+  work.codes = codes.data();
+  work.tokens = codes.rows();
+  return work;
+}
+
+}  // namespace
+
+void RunTernary(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
+  const MatmulWork& matmul = work.matmul;
+  if (TernaryDecodeFits(backend, matmul)) return TernaryDecode(backend, work, epilogue);
+  if (matmul.tokens <= kBatchTokens || !TernaryPrefillSupported(backend.properties())) {
+    return TernaryBatch(backend, work, epilogue);
+  }
+  if (work.matrices() == 1) return TernaryPrefill(backend, matmul, epilogue);
+  TernaryPrefill(backend, matmul, Epilogue::kStore);
+  MatmulWork up = matmul;
+  up.weights = work.up_weights;
+  up.weight_scale = work.up_scale;
+  TernaryPrefill(backend, up, epilogue);
+}
+
+void CudaBackend::TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes,
+                                TensorView<int32_t> out) {
+  CHECK(out.rows() == codes.rows() && out.cols() == w.outputs, "the sums are [tokens, outputs]");
+  MatmulWork work = WorkOf(w, codes);
+  if (work.tokens == 0) return;
+  work.sums = out.data();
+  RunTernary(*this, {work}, Epilogue::kSums);
+}
+
+void CudaBackend::TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorView<const float> weight_scale,
+                                bool add, TensorView<float> y) {
+  CHECK(y.rows() == x.codes.rows() && y.cols() == w.outputs, "y is [tokens, outputs]");
+  CHECK(x.scales.size() == y.rows() && weight_scale.size() == y.cols(),
+        "a scale for every row and every output");
+  MatmulWork work = WorkOf(w, x.codes);
+  if (work.tokens == 0) return;
+  work.y = y.data();
+  work.row_scale = x.scales.data();
+  work.weight_scale = weight_scale.data();
+  RunTernary(*this, {work}, add ? Epilogue::kAdd : Epilogue::kStore);
+}
+
+}  // namespace ternion::cuda

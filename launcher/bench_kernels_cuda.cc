@@ -1,0 +1,173 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_format.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/graph_timer.h"
+#include "kernels/cuda/read_bandwidth.h"
+#include "kernels/cuda/vendor_matmul.h"
+#include "kernels/status.h"
+#include "launcher/bench.h"
+#include "launcher/bench_matmuls.h"
+
+namespace ternion {
+namespace {
+
+using cuda::CudaBackend;
+
+// A matrix and copies of it, which take turns.
+struct RotatedMatrix {
+  std::vector<PackedTernary> copies;
+
+  const PackedTernary& turn(int i) const { return copies[static_cast<size_t>(i) % copies.size()]; }
+};
+
+// The step's input and the scales and place of its result.
+struct Operands {
+  Buffer codes;         // [tokens, inputs]
+  Buffer row_scale;     // [tokens]
+  Buffer weight_scale;  // [outputs]
+  Buffer y;             // [tokens, outputs]
+};
+
+class CudaBench {
+ public:
+  CudaBench(CudaBackend& backend, const KernelBenchOptions& options) : backend_(backend), options_(options) {}
+
+  // Weights of zero inputs are read here like others, so there is nothing to see in a sparse input.
+  absl::Status Run(const BenchMatmul& matmul) {
+    if (matmul.density < 1) return absl::OkStatus();
+    const int64_t bytes = matmul.outputs * matmul.inputs / 4;
+    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix w,
+                             Pack(matmul.layout, matmul.outputs, matmul.inputs, cuda::RotatedCopies(bytes)));
+    return RunAllTokens(matmul, [&](const Operands& on, int64_t tokens, int i) {
+      backend_.TernaryLinear(w.turn(i), Input(on, tokens, matmul.inputs),
+                             Scale(on.weight_scale, matmul.outputs), false,
+                             on.y.As<float>(tokens, matmul.outputs));
+    });
+  }
+
+  // Bytes, operations and the vendor's matmul are those of both matrices.
+  absl::Status RunGated(const BenchGatedUnit& unit) {
+    const int64_t n = unit.channels, copies = cuda::RotatedCopies(n * unit.inputs / 2);
+    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix gate,
+                             Pack(TernaryLayout::kByOutput, n, unit.inputs, copies));
+    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix up, Pack(TernaryLayout::kByOutput, n, unit.inputs, copies));
+    const BenchMatmul both{"gate and up", TernaryLayout::kByOutput, 2 * n, unit.inputs};
+    const auto run = unit.activation == Activation::kRelu2 ? &Backend::GatedRelu2 : &Backend::GatedSilu;
+    return RunAllTokens(both, [&](const Operands& on, int64_t tokens, int i) {
+      (backend_.*run)(gate.turn(i), up.turn(i), Input(on, tokens, unit.inputs), Scale(on.weight_scale, n),
+                      Scale(on.weight_scale, n), on.y.As<float>(tokens, n));
+    });
+  }
+
+ private:
+  using Enqueue = absl::FunctionRef<void(const Operands& on, int64_t tokens, int i)>;
+
+  static QuantizedRows Input(const Operands& on, int64_t tokens, int64_t inputs) {
+    return {on.codes.As<int8_t>(tokens, inputs), on.row_scale.As<float>(1, tokens)};
+  }
+  static TensorView<const float> Scale(const Buffer& scale, int64_t n) { return scale.As<const float>(1, n); }
+
+  // All copies hold the same trits, drawn once.
+  absl::StatusOr<RotatedMatrix> Pack(TernaryLayout layout, int64_t outputs, int64_t inputs, int64_t copies) {
+    RotatedMatrix matrix;
+    TERNION_ASSIGN_OR_RETURN(PackedTernary first, trits_.Pack(backend_, layout, outputs, inputs, 0.5));
+    matrix.copies.push_back(std::move(first));
+    while (static_cast<int64_t>(matrix.copies.size()) < copies) {
+      const Buffer& data = matrix.copies.front().data;
+      PackedTernary copy{layout, outputs, inputs, {}};
+      TERNION_ASSIGN_OR_RETURN(copy.data, backend_.Allocate(data.bytes()));
+      backend_.Copy(copy.data.data(), data.data(), data.bytes());
+      matrix.copies.push_back(std::move(copy));
+    }
+    backend_.Synchronize();  // kernels fetch weights before they wait for what is before them
+    return matrix;
+  }
+
+  absl::StatusOr<Operands> MakeOperands(const BenchMatmul& matmul, int64_t tokens) {
+    Operands on;
+    TERNION_ASSIGN_OR_RETURN(on.codes, backend_.Allocate(static_cast<size_t>(tokens * matmul.inputs)));
+    TERNION_ASSIGN_OR_RETURN(on.row_scale, backend_.Allocate(static_cast<size_t>(tokens * 4)));
+    TERNION_ASSIGN_OR_RETURN(on.weight_scale, backend_.Allocate(static_cast<size_t>(matmul.outputs * 4)));
+    TERNION_ASSIGN_OR_RETURN(on.y, backend_.Allocate(static_cast<size_t>(tokens * matmul.outputs * 4)));
+    std::vector<int8_t> codes(static_cast<size_t>(tokens * matmul.inputs));
+    for (int8_t& code : codes) code = static_cast<int8_t>(static_cast<int>(random_() % 255) - 127);
+    backend_.CopyFromHost(on.codes.data(), codes.data(), codes.size());
+    const std::vector<float> ones(static_cast<size_t>(std::max(tokens, matmul.outputs)), 1.0f);
+    backend_.CopyFromHost(on.row_scale.data(), ones.data(), on.row_scale.bytes());
+    backend_.CopyFromHost(on.weight_scale.data(), ones.data(), on.weight_scale.bytes());
+    backend_.Synchronize();
+    return on;
+  }
+
+  absl::Status RunAllTokens(const BenchMatmul& matmul, Enqueue enqueue) {
+    const int64_t bytes = matmul.outputs * matmul.inputs / 4;
+    TERNION_ASSIGN_OR_RETURN(const double floor, cuda::ReadSeconds(backend_, std::max<int64_t>(bytes, 1)));
+    for (int64_t tokens : options_.tokens) {
+      TERNION_ASSIGN_OR_RETURN(const Operands on, MakeOperands(matmul, tokens));
+      const double operations = 2.0 * static_cast<double>(matmul.outputs * matmul.inputs * tokens);
+      const int launches = cuda::RotatedLaunches(cuda::RotatedCopies(bytes), floor + operations / 1e15);
+      const double seconds = cuda::MedianSeconds(backend_, launches, options_.repetitions,
+                                                 [&](int i) { enqueue(on, tokens, i); });
+      Print(matmul, tokens, seconds, floor, operations);
+    }
+    return absl::OkStatus();
+  }
+
+  // "us ratio" of cuBLASLt's matmul; what is missing is a dash, and the reason is told once.
+  std::string Vendor(cuda::VendorType type, const BenchMatmul& matmul, int64_t tokens, double seconds) {
+    const absl::StatusOr<double> vendor =
+        cuda::VendorMatmulSeconds(backend_, type, matmul.outputs, matmul.inputs, tokens);
+    if (vendor.ok()) return absl::StrFormat("%9.1f %6.2fx", *vendor * 1e6, *vendor / seconds);
+    const std::string reason(vendor.status().message());
+    if (reason != told_) std::fprintf(stderr, "ternion: no comparison: %s\n", reason.c_str());
+    told_ = reason;
+    return absl::StrFormat("%9s %7s", "-", "-");
+  }
+
+  void Print(const BenchMatmul& matmul, int64_t tokens, double seconds, double floor, double operations) {
+    std::printf("%-12s %13s %6lld %9.2f %8.0f %9.2f %6.0f %%", matmul.name.c_str(),
+                absl::StrFormat("%d x %d", matmul.outputs, matmul.inputs).c_str(),
+                static_cast<long long>(tokens), seconds * 1e6,
+                static_cast<double>(matmul.outputs * matmul.inputs) / 4 / seconds / 1e9, floor * 1e6,
+                100 * floor / seconds);
+    std::fflush(stdout);
+    std::printf(" %s", Vendor(cuda::VendorType::kFloat16, matmul, tokens, seconds).c_str());
+    std::printf(" %s %8.1f\n", Vendor(cuda::VendorType::kInt8, matmul, tokens, seconds).c_str(),
+                operations / seconds / 1e12);
+    std::fflush(stdout);
+  }
+
+  CudaBackend& backend_;
+  const KernelBenchOptions& options_;
+  RandomTernary trits_;
+  std::minstd_rand random_{1};
+  std::string told_;
+};
+
+}  // namespace
+
+absl::Status BenchCudaKernels(const KernelBenchOptions& options) {
+  TERNION_ASSIGN_OR_RETURN(const BenchLayer layer, OpenBenchLayer(options));
+  TERNION_ASSIGN_OR_RETURN(const std::unique_ptr<Backend> made, CudaBackend::Create(0));
+  CudaBackend& backend = static_cast<CudaBackend&>(*made);
+  std::printf(
+      "%scuda (%s); weights take turns over %lld MB; floor: only reading them; ratios: cuBLASLt's time by "
+      "ours\n",
+      layer.title.c_str(), backend.properties().name, static_cast<long long>(cuda::kRotatedBytes >> 20));
+  std::printf("%-12s %13s %6s %9s %8s %9s %8s %9s %7s %9s %7s %8s\n", "matmul", "outputs x in", "tokens",
+              "us", "GB/s", "floor us", "of it", "fp16 us", "ratio", "int8 us", "ratio", "TOP/s");
+  CudaBench bench(backend, options);
+  for (const BenchMatmul& matmul : layer.matmuls) TERNION_RETURN_IF_ERROR(bench.Run(matmul));
+  if (layer.gated_unit.has_value()) TERNION_RETURN_IF_ERROR(bench.RunGated(*layer.gated_unit));
+  return absl::OkStatus();
+}
+
+}  // namespace ternion
