@@ -160,6 +160,9 @@ class Backend {
   //              qkv [T, (query_heads + 2 * kv_heads) * head_dim]: queries, keys, values of the local heads
   virtual void WriteKv(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                        const KvLayer& cache) = 0;
+  // Rope of the queries and keys in qkv's first columns, then WriteKv; qkv's keys are undefined afterwards.
+  virtual void RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                           const KvSlices& slices, const KvLayer& cache) = 0;
   // Causal softmax(q k^T / sqrt(head_dim)) v over the cache alone; qkv as above.     out [T, query_heads * head_dim]
   // By blocks of kKvBlockTokens absolute positions, merged in ascending order: M' = max(M, m),
   // L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.

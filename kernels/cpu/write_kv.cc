@@ -97,4 +97,11 @@ void CpuBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads, co
   }
 }
 
+void CpuBackend::RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                             const KvSlices& slices, const KvLayer& cache) {
+  // Queries and keys lie side by side, so one rotation takes both.
+  Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, cos_sin, slices);
+  WriteKv(qkv, heads, slices, cache);
+}
+
 }  // namespace ternion::cpu

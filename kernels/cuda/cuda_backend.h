@@ -80,6 +80,8 @@ class CudaBackend final : public Backend {
             const KvSlices& slices) override;
   void WriteKv(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                const KvLayer& cache) override;
+  void RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                   const KvSlices& slices, const KvLayer& cache) override;
   void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                  const KvLayer& cache, TensorView<float> out) override;
   void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;

@@ -70,9 +70,7 @@ absl::Status Layer::AttentionBlock(Step& step) const {
   backend.TernaryLinear(weights_->qkv.packed, input, weights_->qkv.scale.As<float>(1, outputs), /*add=*/false,
                         qkv);
 
-  // Queries and keys lie side by side, so one rotation takes both.
-  backend.Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, step.cos_sin, step.slices);
-  backend.WriteKv(qkv, heads, step.slices, step.cache);
+  backend.RopeWriteKv(qkv, heads, step.cos_sin, step.slices, step.cache);
   const auto attended = step.workspace.attention.As<float>(step.tokens, shard_->attention.size());
   backend.Attention(qkv, heads, step.slices, step.cache, attended);
   return o_.Forward(backend, step.ranks, step.workspace, attended, step.x);

@@ -66,5 +66,48 @@ TEST_P(WriteKvTest, RoundsToHalves) {
             ExpectedCache<uint16_t>(test, 6, 0xffff, round));
 }
 
+// What stands in the cache and in the queries' columns after one operation or two.
+struct Written {
+  std::vector<uint8_t> cache;
+  std::vector<float> queries;
+};
+
+Written RotateAndWrite(Backend& backend, const HeadShard& heads, int64_t tokens, bool at_once) {
+  constexpr int64_t kPositions = 300, kBlocks = 5;
+  const int64_t dim = heads.head_dim, width = (heads.query_heads + 2 * heads.kv_heads) * dim;
+  const DeviceMatrix<float> qkv(backend, tokens, width, RandomFloats(tokens * width, 5));
+  const DeviceMatrix<float> table(backend, kPositions, dim, RandomFloats(kPositions * dim, 6));
+  const int64_t bytes = kBlocks * heads.kv_heads * 2 * dim * kKvBlockTokens * 2;
+  const DeviceMatrix<uint8_t> memory(backend, 1, bytes);
+  const KvLayer cache{memory.view().data(), KvFormat::kF16, kBlocks, heads.kv_heads, heads.head_dim};
+  const std::vector<int32_t> first = {3, 1, 4}, second = {0, 2};
+  const std::vector<KvSlice> slices = {{0, tokens - 2, 60, first}, {tokens - 2, 2, 63, second}};
+  const KvSlices uploaded = backend.UploadSlices(slices);
+  if (at_once) {
+    backend.RopeWriteKv(qkv, heads, table, uploaded, cache);
+  } else {
+    backend.Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, table, uploaded);
+    backend.WriteKv(qkv, heads, uploaded, cache);
+  }
+  Written written{memory.Read(), {}};
+  const std::vector<float> all = qkv.Read();
+  for (int64_t t = 0; t < tokens; ++t) {
+    written.queries.insert(written.queries.end(), all.begin() + t * width,
+                           all.begin() + t * width + heads.query_heads * dim);
+  }
+  return written;
+}
+
+TEST_P(WriteKvTest, TurnsAndWritesAtOnce) {
+  for (const HeadShard& heads : {kHeads, HeadShard{0, 4, 0, 1, 4, 128}}) {
+    for (int64_t tokens : {3, 64, 100}) {
+      const Written once = RotateAndWrite(backend(), heads, tokens, true);
+      const Written twice = RotateAndWrite(backend(), heads, tokens, false);
+      EXPECT_TRUE(SameBits(once.cache, twice.cache)) << tokens << " tokens";
+      EXPECT_TRUE(SameBits(once.queries, twice.queries)) << tokens << " tokens";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ternion
