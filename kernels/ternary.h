@@ -14,6 +14,23 @@ enum class TernaryLayout {
   kByInput,   // the weights of one input channel: for row-parallel layers, whose zero inputs are not read
 };
 
+// What a GPU that skips zero inputs holds of a matrix besides its packed form, a copy by input
+// (kernels/cuda/ternary_sparse.h). Only where skipping takes less time than reading does: kByInput matrices with more
+// inputs than outputs, a down_proj's, of many weights. Outputs are padded to groups of 128 * columns.
+struct ByInputCopy {
+  int columns = 0;  // 0: there is none
+  int64_t bytes = 0;
+};
+constexpr ByInputCopy ByInputCopyOf(TernaryLayout layout, int64_t outputs, int64_t inputs) {
+  constexpr int64_t kLeastWeights = int64_t{40} << 20, kMostInputs = 65536, kFewOutputs = 4096;
+  const bool pays =
+      layout == TernaryLayout::kByInput && inputs > outputs && outputs * inputs >= kLeastWeights;
+  if (!pays || inputs > kMostInputs || inputs % 4 != 0) return {};
+  const int columns = outputs > kFewOutputs ? 4 : 2;
+  const int64_t group = int64_t{128} * columns;
+  return {columns, (outputs + group - 1) / group * group * inputs / 4};
+}
+
 // A ternary matrix W [outputs, inputs] in 2-bit codes (trit + 1), packed for one backend by Backend::PackTernary.
 // The layout inside `data` is the backend's own (kernels/cpu/ternary_layout.h on the CPU).
 struct PackedTernary {

@@ -31,7 +31,10 @@ void AddBench(CLI::App& app, Command& chosen) {
   AddOption(*steps_command, "--prefill", steps->prefill_tokens, "prompt tokens; may be given several times");
   AddOption(*steps_command, "--decode", steps->decode_tokens, "tokens to decode");
   AddOption(*steps_command, "--batch", steps->batches,
-            "sequences that decode at once; may be given several times");
+            "sequences of a micro-batch that decodes; may be given several times");
+  AddOption(*steps_command, "--micro-batches", steps->job.micro_batches,
+            "micro-batches in flight; 0: as many as stages")
+      ->check(CLI::NonNegativeNumber);
   steps_command->callback(
       [steps, &chosen] { chosen.run = [steps](MpiSession& mpi) { return BenchSteps(mpi, *steps); }; });
 }

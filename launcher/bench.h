@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "launcher/options.h"
 #include "parallel/mpi_session.h"
 
@@ -26,14 +27,19 @@ int BenchKernels(MpiSession& mpi, const KernelBenchOptions& options);
 // cuBLASLt's matmuls of fp16 and int8. kUnavailable without a device, or in a build without CUDA.
 absl::Status BenchCudaKernels(const KernelBenchOptions& options);
 
+// Bytes a second that a kernel which only reads takes from this device's memory, 1 GiB at a time. kUnavailable,
+// kResourceExhausted.
+absl::StatusOr<double> CudaReadRate(int device);
+
 struct StepBenchOptions {
   JobOptions job;
   std::vector<int64_t> prefill_tokens = {512};
   int64_t decode_tokens = 64;
-  std::vector<int64_t> batches = {1};
+  std::vector<int64_t> batches = {1};  // sequences of a micro-batch
 };
 
-// Whole steps through the scheduler and all ranks: tokens a second of prompts and of decoding.
+// Whole steps through the scheduler and all ranks: tokens a second of prompts, and of decoding with job.micro_batches
+// batches in flight, each row beside the time in which its weights and cache could be read (launcher/roofline.h).
 int BenchSteps(MpiSession& mpi, const StepBenchOptions& options);
 
 }  // namespace ternion

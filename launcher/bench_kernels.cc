@@ -24,9 +24,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int64_t kRotatedBytes = int64_t{576} << 20;
 constexpr size_t kProbeBytes = size_t{512} << 20;
 
-// The share of rows whose gate is positive in a4.8 (docs/numerics.md).
-constexpr double kGateDensity = 0.29;
-
 // Copies of one matrix and inputs for it.
 class Bench {
  public:

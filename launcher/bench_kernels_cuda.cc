@@ -40,34 +40,44 @@ class CudaBench {
  public:
   CudaBench(CudaBackend& backend, const KernelBenchOptions& options) : backend_(backend), options_(options) {}
 
-  // Weights of zero inputs are read here like others, so there is nothing to see in a sparse input.
   absl::Status Run(const BenchMatmul& matmul) {
-    if (matmul.density < 1) return absl::OkStatus();
     const int64_t bytes = matmul.outputs * matmul.inputs / 4;
-    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix w,
-                             Pack(matmul.layout, matmul.outputs, matmul.inputs, cuda::RotatedCopies(bytes)));
-    return RunAllTokens(matmul, [&](const Operands& on, int64_t tokens, int i) {
-      backend_.TernaryLinear(w.turn(i), Input(on, tokens, matmul.inputs),
-                             Scale(on.weight_scale, matmul.outputs), false,
-                             on.y.As<float>(tokens, matmul.outputs));
-    });
+    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix w, Pack(matmul.layout, matmul.outputs, matmul.inputs,
+                                                         cuda::RotatedCopies(bytes), kEvenly));
+    return RunAllTokens(matmul, Inputs{matmul.density, false},
+                        [&](const Operands& on, int64_t tokens, int i) {
+                          backend_.TernaryLinear(w.turn(i), Input(on, tokens, matmul.inputs),
+                                                 Scale(on.weight_scale, matmul.outputs), false,
+                                                 on.y.As<float>(tokens, matmul.outputs));
+                        });
   }
 
-  // Bytes, operations and the vendor's matmul are those of both matrices.
-  absl::Status RunGated(const BenchGatedUnit& unit) {
+  // Bytes, operations and the vendor's matmul are those of both matrices. `open`: the share of positive gates.
+  absl::Status RunGated(const BenchGatedUnit& unit, double open) {
     const int64_t n = unit.channels, copies = cuda::RotatedCopies(n * unit.inputs / 2);
     TERNION_ASSIGN_OR_RETURN(const RotatedMatrix gate,
-                             Pack(TernaryLayout::kByOutput, n, unit.inputs, copies));
-    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix up, Pack(TernaryLayout::kByOutput, n, unit.inputs, copies));
-    const BenchMatmul both{"gate and up", TernaryLayout::kByOutput, 2 * n, unit.inputs};
-    const auto run = unit.activation == Activation::kRelu2 ? &Backend::GatedRelu2 : &Backend::GatedSilu;
-    return RunAllTokens(both, [&](const Operands& on, int64_t tokens, int i) {
+                             Pack(TernaryLayout::kByOutput, n, unit.inputs, copies, open));
+    TERNION_ASSIGN_OR_RETURN(const RotatedMatrix up,
+                             Pack(TernaryLayout::kByOutput, n, unit.inputs, copies, kEvenly));
+    const bool relu2 = unit.activation == Activation::kRelu2;
+    const BenchMatmul both{relu2 ? "gate+up, ReLU^2" : "gate+up, SiLU", TernaryLayout::kByOutput, 2 * n,
+                           unit.inputs, open};
+    const auto run = relu2 ? &Backend::GatedRelu2 : &Backend::GatedSilu;
+    return RunAllTokens(both, Inputs{1, true}, [&](const Operands& on, int64_t tokens, int i) {
       (backend_.*run)(gate.turn(i), up.turn(i), Input(on, tokens, unit.inputs), Scale(on.weight_scale, n),
                       Scale(on.weight_scale, n), on.y.As<float>(tokens, n));
     });
   }
 
  private:
+  // A step's codes: how many are not zero, and whether these are all positive, so that a row that leans to +1 has a
+  // positive sum.
+  struct Inputs {
+    double density;
+    bool positive;
+  };
+  static constexpr double kEvenly = 0.5;  // as many rows lean to +1 as to -1
+
   using Enqueue = absl::FunctionRef<void(const Operands& on, int64_t tokens, int i)>;
 
   static QuantizedRows Input(const Operands& on, int64_t tokens, int64_t inputs) {
@@ -76,9 +86,10 @@ class CudaBench {
   static TensorView<const float> Scale(const Buffer& scale, int64_t n) { return scale.As<const float>(1, n); }
 
   // All copies hold the same trits, drawn once.
-  absl::StatusOr<RotatedMatrix> Pack(TernaryLayout layout, int64_t outputs, int64_t inputs, int64_t copies) {
+  absl::StatusOr<RotatedMatrix> Pack(TernaryLayout layout, int64_t outputs, int64_t inputs, int64_t copies,
+                                     double leaning) {
     RotatedMatrix matrix;
-    TERNION_ASSIGN_OR_RETURN(PackedTernary first, trits_.Pack(backend_, layout, outputs, inputs, 0.5));
+    TERNION_ASSIGN_OR_RETURN(PackedTernary first, trits_.Pack(backend_, layout, outputs, inputs, leaning));
     matrix.copies.push_back(std::move(first));
     while (static_cast<int64_t>(matrix.copies.size()) < copies) {
       const Buffer& data = matrix.copies.front().data;
@@ -91,14 +102,14 @@ class CudaBench {
     return matrix;
   }
 
-  absl::StatusOr<Operands> MakeOperands(const BenchMatmul& matmul, int64_t tokens) {
+  absl::StatusOr<Operands> MakeOperands(const BenchMatmul& matmul, const Inputs& inputs, int64_t tokens) {
     Operands on;
     TERNION_ASSIGN_OR_RETURN(on.codes, backend_.Allocate(static_cast<size_t>(tokens * matmul.inputs)));
     TERNION_ASSIGN_OR_RETURN(on.row_scale, backend_.Allocate(static_cast<size_t>(tokens * 4)));
     TERNION_ASSIGN_OR_RETURN(on.weight_scale, backend_.Allocate(static_cast<size_t>(matmul.outputs * 4)));
     TERNION_ASSIGN_OR_RETURN(on.y, backend_.Allocate(static_cast<size_t>(tokens * matmul.outputs * 4)));
     std::vector<int8_t> codes(static_cast<size_t>(tokens * matmul.inputs));
-    for (int8_t& code : codes) code = static_cast<int8_t>(static_cast<int>(random_() % 255) - 127);
+    for (int8_t& code : codes) code = DrawCode(inputs);
     backend_.CopyFromHost(on.codes.data(), codes.data(), codes.size());
     const std::vector<float> ones(static_cast<size_t>(std::max(tokens, matmul.outputs)), 1.0f);
     backend_.CopyFromHost(on.row_scale.data(), ones.data(), on.row_scale.bytes());
@@ -107,11 +118,19 @@ class CudaBench {
     return on;
   }
 
-  absl::Status RunAllTokens(const BenchMatmul& matmul, Enqueue enqueue) {
+  int8_t DrawCode(const Inputs& inputs) {
+    if (static_cast<double>(random_() % 10000) >= inputs.density * 10000) return 0;
+    const int size = 1 + static_cast<int>(random_() % 127);
+    return static_cast<int8_t>(inputs.positive || random_() % 2 == 0 ? size : -size);
+  }
+
+  // What a sparse step skips is skipped for one token.
+  absl::Status RunAllTokens(const BenchMatmul& matmul, const Inputs& inputs, Enqueue enqueue) {
     const int64_t bytes = matmul.outputs * matmul.inputs / 4;
     TERNION_ASSIGN_OR_RETURN(const double floor, cuda::ReadSeconds(backend_, std::max<int64_t>(bytes, 1)));
     for (int64_t tokens : options_.tokens) {
-      TERNION_ASSIGN_OR_RETURN(const Operands on, MakeOperands(matmul, tokens));
+      if (matmul.density < 1 && tokens > 1) continue;
+      TERNION_ASSIGN_OR_RETURN(const Operands on, MakeOperands(matmul, inputs, tokens));
       const double operations = 2.0 * static_cast<double>(matmul.outputs * matmul.inputs * tokens);
       const int launches = cuda::RotatedLaunches(cuda::RotatedCopies(bytes), floor + operations / 1e15);
       const double seconds = cuda::MedianSeconds(backend_, launches, options_.repetitions,
@@ -133,9 +152,9 @@ class CudaBench {
   }
 
   void Print(const BenchMatmul& matmul, int64_t tokens, double seconds, double floor, double operations) {
-    std::printf("%-12s %13s %6lld %9.2f %8.0f %9.2f %6.0f %%", matmul.name.c_str(),
+    std::printf("%-16s %13s %6lld %6.0f %% %9.2f %8.0f %9.2f %6.0f %%", matmul.name.c_str(),
                 absl::StrFormat("%d x %d", matmul.outputs, matmul.inputs).c_str(),
-                static_cast<long long>(tokens), seconds * 1e6,
+                static_cast<long long>(tokens), 100 * matmul.density, seconds * 1e6,
                 static_cast<double>(matmul.outputs * matmul.inputs) / 4 / seconds / 1e9, floor * 1e6,
                 100 * floor / seconds);
     std::fflush(stdout);
@@ -162,11 +181,15 @@ absl::Status BenchCudaKernels(const KernelBenchOptions& options) {
       "%scuda (%s); weights take turns over %lld MB; floor: only reading them; ratios: cuBLASLt's time by "
       "ours\n",
       layer.title.c_str(), backend.properties().name, static_cast<long long>(cuda::kRotatedBytes >> 20));
-  std::printf("%-12s %13s %6s %9s %8s %9s %8s %9s %7s %9s %7s %8s\n", "matmul", "outputs x in", "tokens",
-              "us", "GB/s", "floor us", "of it", "fp16 us", "ratio", "int8 us", "ratio", "TOP/s");
+  std::printf("%-16s %13s %6s %8s %9s %8s %9s %8s %9s %7s %9s %7s %8s\n", "matmul", "outputs x in", "tokens",
+              "non-zero", "us", "GB/s", "floor us", "of it", "fp16 us", "ratio", "int8 us", "ratio", "TOP/s");
   CudaBench bench(backend, options);
   for (const BenchMatmul& matmul : layer.matmuls) TERNION_RETURN_IF_ERROR(bench.Run(matmul));
-  if (layer.gated_unit.has_value()) TERNION_RETURN_IF_ERROR(bench.RunGated(*layer.gated_unit));
+  if (!layer.gated_unit.has_value()) return absl::OkStatus();
+  TERNION_RETURN_IF_ERROR(bench.RunGated(*layer.gated_unit, 1));
+  if (layer.gated_unit->activation == Activation::kRelu2) {
+    TERNION_RETURN_IF_ERROR(bench.RunGated(*layer.gated_unit, kGateDensity));
+  }
   return absl::OkStatus();
 }
 

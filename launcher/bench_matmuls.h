@@ -13,6 +13,9 @@
 
 namespace ternion {
 
+// The share of rows whose gate is positive in a4.8 (docs/numerics.md).
+inline constexpr double kGateDensity = 0.29;
+
 // A ternary matmul to measure. `density`: the share of its input codes that are not zero.
 struct BenchMatmul {
   std::string name;

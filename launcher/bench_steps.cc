@@ -9,9 +9,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cpu/read_bandwidth.h"
+#include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/bench.h"
+#include "launcher/host.h"
 #include "launcher/job.h"
+#include "launcher/roofline.h"
 
 namespace ternion {
 namespace {
@@ -19,6 +23,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRepetitions = 3;
+constexpr size_t kProbeBytes = size_t{512} << 20;
+
+int MicroBatches(const JobOptions& options) {
+  return options.micro_batches > 0 ? options.micro_batches : options.pp;
+}
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -30,25 +39,30 @@ class Arrivals {
   void Take(int64_t request, const TokenEvent& event) {
     std::lock_guard lock(mutex_);
     if (event.token >= 0) times_[request].push_back(Clock::now());
-    if (event.finish || !event.status.ok()) --open_;
-    changed_.notify_all();
+    if (!event.finish && event.status.ok()) return;
+    if (--open_ == 0) changed_.notify_all();
   }
   void Wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return open_ == 0; });
   }
   double FirstToken(Clock::time_point submitted) const { return Seconds(times_[0].front() - submitted); }
-  // Tokens a second from when all requests have their first token until all have their last.
+  // Tokens a second while all requests decode: from when all have their first token until one has its last; until all
+  // have it where there is no such while.
   double DecodeRate() const {
     Clock::time_point begin = times_[0].front();
+    Clock::time_point first_end = times_[0].back();
     Clock::time_point end = times_[0].back();
     for (const auto& times : times_) {
       begin = std::max(begin, times.front());
+      first_end = std::min(first_end, times.back());
       end = std::max(end, times.back());
     }
+    if (first_end > begin) end = first_end;
     int64_t tokens = 0;
     for (const auto& times : times_) {
-      tokens += std::count_if(times.begin(), times.end(), [&](Clock::time_point t) { return t > begin; });
+      tokens += std::count_if(times.begin(), times.end(),
+                              [&](Clock::time_point t) { return t > begin && t <= end; });
     }
     return static_cast<double>(tokens) / Seconds(end - begin);
   }
@@ -60,44 +74,93 @@ class Arrivals {
   int64_t open_;
 };
 
+// How fast this rank reads its device's memory.
+class ReadMeter {
+ public:
+  explicit ReadMeter(int threads) : probe_(std::make_unique<cpu::ReadProbe>(threads, kProbeBytes)) {}
+  explicit ReadMeter(double bytes_a_second) : bytes_a_second_(bytes_a_second) {}
+
+  // A host's rate changes with what else it does, so it is measured anew each time.
+  double BytesASecond() { return probe_ != nullptr ? probe_->Measure() : bytes_a_second_; }
+
+ private:
+  std::unique_ptr<cpu::ReadProbe> probe_;
+  double bytes_a_second_ = 0;
+};
+
 // Feeds the coordinator from a thread of its own: one batch of requests after the other.
 class StepBench {
  public:
-  StepBench(const StepBenchOptions& options, Coordinator& coordinator, int64_t vocab)
-      : options_(options), coordinator_(coordinator), vocab_(vocab), thread_([this] { Measure(); }) {}
+  StepBench(const StepBenchOptions& options, const ModelConfig& config, std::unique_ptr<ReadMeter> reads,
+            Coordinator& coordinator)
+      : options_(options),
+        config_(config),
+        micro_batches_(MicroBatches(options.job)),
+        kv_format_(*ParseKvFormat(options.job.kv_cache)),
+        reads_(std::move(reads)),
+        coordinator_(coordinator),
+        thread_([this] { Measure(); }) {}
   ~StepBench() { thread_.join(); }
 
  private:
+  struct Measured {
+    double value;
+    double bytes_a_second;
+  };
+
   void Measure() {
-    std::printf("%-24s %12s %12s\n", "step", "ms", "tokens/s");
+    std::printf("%-28s %12s %12s %10s %10s %9s\n", "step", "ms", "tokens/s", "read GB/s", "read ms", "ratio");
     for (int64_t tokens : options_.prefill_tokens) {
-      const double seconds = Median([&] {
+      const Measured seconds = Median([&] {
         const Clock::time_point submitted = Clock::now();
         return RunBatch(1, tokens, 1)->FirstToken(submitted);
       });
-      Print(absl::StrCat("prefill of ", tokens), seconds, static_cast<double>(tokens) / seconds);
+      Print(absl::StrCat("prefill of ", tokens), {1, tokens, tokens}, seconds.value, seconds.bytes_a_second);
     }
     for (int64_t batch : options_.batches) {
-      const double rate =
-          Median([&] { return RunBatch(batch, 1, options_.decode_tokens + 1)->DecodeRate(); });
-      Print(absl::StrCat("decode, batch of ", batch), static_cast<double>(batch) / rate, rate);
+      const Measured rate = Median(
+          [&] { return RunBatch(batch * micro_batches_, 1, options_.decode_tokens + 1)->DecodeRate(); });
+      const std::string name = micro_batches_ == 1
+                                   ? absl::StrCat("decode, batch of ", batch)
+                                   : absl::StrCat("decode, ", micro_batches_, " batches of ", batch);
+      const int64_t positions = batch * (1 + options_.decode_tokens / 2);
+      Print(name, {micro_batches_, batch, positions}, static_cast<double>(batch) / rate.value,
+            rate.bytes_a_second);
     }
     coordinator_.Drain();
   }
 
-  static void Print(const std::string& name, double seconds, double rate) {
-    std::printf("%-24s %12.3f %12.1f\n", name.c_str(), seconds * 1e3, rate);
+  // The steps of a row.
+  struct Steps {
+    int in_flight;
+    int64_t tokens;     // of one
+    int64_t positions;  // of the cache that one reads
+  };
+
+  void Print(const std::string& name, const Steps& steps, double seconds, double bytes_a_second) const {
+    const double reading = RooflineSeconds(config_, options_.job.tp, options_.job.pp, kv_format_,
+                                           steps.positions, steps.in_flight, bytes_a_second);
+    std::printf("%-28s %12.3f %12.1f %10.1f %10.3f %8.2fx\n", name.c_str(), seconds * 1e3,
+                static_cast<double>(steps.tokens) / seconds, bytes_a_second / 1e9, reading * 1e3,
+                seconds / reading);
     std::fflush(stdout);
   }
 
-  // Of kRepetitions runs after one that warms up.
+  // Of kRepetitions runs after one that warms up; the reads are measured before each.
   template <typename Run>
-  static double Median(Run run) {
+  Measured Median(Run run) {
     run();
     std::vector<double> values;
-    for (int i = 0; i < kRepetitions; ++i) values.push_back(run());
-    std::nth_element(values.begin(), values.begin() + kRepetitions / 2, values.end());
-    return values[kRepetitions / 2];
+    std::vector<double> rates;
+    for (int i = 0; i < kRepetitions; ++i) {
+      rates.push_back(reads_->BytesASecond());
+      values.push_back(run());
+    }
+    const auto median = [](std::vector<double>& all) {
+      std::nth_element(all.begin(), all.begin() + kRepetitions / 2, all.end());
+      return all[kRepetitions / 2];
+    };
+    return {median(values), median(rates)};
   }
 
   std::unique_ptr<Arrivals> RunBatch(int64_t batch, int64_t prompt, int64_t generate) {
@@ -105,7 +168,7 @@ class StepBench {
     for (int64_t i = 0; i < batch; ++i) {
       GenerateRequest request;
       for (int64_t t = 0; t < prompt; ++t)
-        request.prompt.push_back(static_cast<int32_t>((t * 7919 + i) % vocab_));
+        request.prompt.push_back(static_cast<int32_t>((t * 7919 + i) % config_.shape.vocab));
       request.max_tokens = generate;
       request.ignore_eos = true;
       Arrivals* taker = arrivals.get();
@@ -118,8 +181,11 @@ class StepBench {
   }
 
   const StepBenchOptions& options_;
+  const ModelConfig& config_;
+  const int micro_batches_;
+  const KvFormat kv_format_;
+  const std::unique_ptr<ReadMeter> reads_;
   Coordinator& coordinator_;
-  int64_t vocab_;
   std::thread thread_;
 };
 
@@ -134,10 +200,12 @@ absl::Status CheckOptions(const StepBenchOptions& options, const ModelConfig& co
   if (options.decode_tokens < 1 || options.decode_tokens + 2 > positions) {
     return absl::InvalidArgumentError(absl::StrCat("--decode must be from 1 to ", positions - 2));
   }
+  const int micro_batches = MicroBatches(options.job);
   for (int64_t batch : options.batches) {
-    if (batch < 1 || batch > options.job.max_sequences) {
+    if (batch < 1 || batch * micro_batches > options.job.max_sequences) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--batch ", batch, " must be from 1 to --max-sequences ", options.job.max_sequences));
+          absl::StrCat("--batch ", batch, " in ", micro_batches, " micro-batches: from 1 to --max-sequences ",
+                       options.job.max_sequences, " sequences can run at once"));
     }
   }
   return absl::OkStatus();
@@ -147,16 +215,28 @@ absl::Status CheckOptions(const StepBenchOptions& options, const ModelConfig& co
 
 int BenchSteps(MpiSession& mpi, const StepBenchOptions& options) {
   StartLogging(options.job, mpi.rank());
-  int64_t vocab = 1;
+  const CoreShare share = ShareCores(mpi);
+  const int threads = options.job.threads > 0 ? options.job.threads : std::max(1, share.cores / share.ranks);
+  const bool cuda =
+      options.job.device == "cuda" || (options.job.device == "auto" && CudaDeviceCount() >= mpi.local_size());
+  ModelConfig config;
+  std::unique_ptr<ReadMeter> reads;
   std::unique_ptr<StepBench> bench;
   Job::Body body;
   body.before_load = [&]() -> absl::Status {
     TERNION_ASSIGN_OR_RETURN(const auto source, OpenModel(options.job));
-    vocab = source->config().shape.vocab;
-    return CheckOptions(options, source->config());
+    config = source->config();
+    TERNION_RETURN_IF_ERROR(CheckOptions(options, config));
+    if (!cuda) {
+      reads = std::make_unique<ReadMeter>(threads);
+      return absl::OkStatus();
+    }
+    TERNION_ASSIGN_OR_RETURN(const double rate, CudaReadRate(mpi.local_rank()));
+    reads = std::make_unique<ReadMeter>(rate);
+    return absl::OkStatus();
   };
   body.start = [&](Coordinator& coordinator) {
-    bench = std::make_unique<StepBench>(options, coordinator, vocab);
+    bench = std::make_unique<StepBench>(options, config, std::move(reads), coordinator);
     return absl::OkStatus();
   };
   body.finish = [&](const absl::Status& run) {

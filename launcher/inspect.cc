@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "kernels/device_memory_query.h"
 #include "launcher/commands.h"
 #include "launcher/host.h"
 #include "launcher/job.h"
@@ -56,11 +57,12 @@ absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
               options.kv_cache.c_str());
   std::printf("%4s %7s %11s %9s %11s %9s %7s %11s %13s %12s\n", "rank", "layers", "heads", "kv heads", "ffn",
               "ternary", "dense", "weights", "activations", "KV B/token");
+  const bool cuda = options.device == "cuda" || (options.device == "auto" && CudaDeviceCount() > 0);
   for (int rank = 0; rank < options.tp * options.pp; ++rank) {
     const ProcessGrid grid{options.tp, options.pp, rank};
     const LayerShard shard = ShardLayer(config.shape, options.tp, grid.tp_rank());
-    const Range layers = StageLayers(config.shape.layers, options.pp, grid.stage());
-    const WeightMemory memory = PredictWeightMemory(config, grid);
+    const Range layers = StageLayers(config.shape, options.pp, grid.stage());
+    const WeightMemory memory = PredictWeightMemory(config, grid, cuda);
     const int64_t token_bytes = layers.size() * KvCache::BlockBytes(*format, shard.heads) / kKvBlockTokens;
     std::printf(
         "%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12lld\n", rank,

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,10 @@ class Job {
   Failure RunRank(const Body& body);  // until the job ends
   Failure RunCoordinator(const Body& body);
   Failure RunWorker();
+  absl::Status TellAnswers();
+  Failure Fail(const absl::Status& status);
+  // The next frame, or nothing when a worker has to look after its steps first.
+  absl::StatusOr<std::optional<Frame>> NextFrame();
   void OnFrame(int rank, const Frame& frame);
   void OnLost(int rank, const absl::Status& why);
   absl::Status OpenCudaDevice();  // this rank's; sets backend_

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 
 namespace ternion {
@@ -35,6 +36,9 @@ class Communicator {
   // two ranks arrive in order.
   virtual absl::Status Send(absl::Span<const std::byte> data, int to) = 0;
   virtual absl::Status Recv(absl::Span<std::byte> data, int from) = 0;
+  // Moves on what Send left behind; true while a message has not left. Messages may move within calls alone (MPI), so a
+  // rank that has sent and now works or waits elsewhere calls this until it is false, else its receiver may wait for ever.
+  virtual absl::StatusOr<bool> Progress() { return false; }
 };
 
 // A group of one: the single-device case. What it copies is host memory; the exchanges of tensor_parallel.h ask a group

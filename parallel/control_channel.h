@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -70,6 +71,8 @@ class ControlClient {
   virtual ~ControlClient() = default;
   // The next frame from rank 0. Sleeps until there is one; kUnavailable when the connection has ended.
   virtual absl::StatusOr<Frame> Next() = 0;
+  // The same, or nothing when none has come after `limit`.
+  virtual absl::StatusOr<std::optional<Frame>> NextWithin(std::chrono::microseconds limit) = 0;
   // Queues a frame to rank 0; never blocks.
   virtual void Send(Frame frame) = 0;
   // As the server's.

@@ -92,6 +92,7 @@ class AsioControlClient final : public ControlClient {
   absl::Status Open(const Destination& to, std::chrono::milliseconds limit);
 
   absl::StatusOr<Frame> Next() override;
+  absl::StatusOr<std::optional<Frame>> NextWithin(std::chrono::microseconds limit) override;
   void Send(Frame frame) override;
   void Stop() override;
 
@@ -99,6 +100,8 @@ class AsioControlClient final : public ControlClient {
   void StartLink(tcp::socket socket);
   void BeginStop();
   void End(const absl::Status& why);
+  bool HasNews() const { return !received_.empty() || !ended_.ok(); }
+  absl::StatusOr<Frame> TakeFirst();
 
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
@@ -150,7 +153,18 @@ void AsioControlClient::StartLink(tcp::socket socket) {
 
 absl::StatusOr<Frame> AsioControlClient::Next() {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [&] { return !received_.empty() || !ended_.ok(); });
+  changed_.wait(lock, [&] { return HasNews(); });
+  return TakeFirst();
+}
+
+absl::StatusOr<std::optional<Frame>> AsioControlClient::NextWithin(std::chrono::microseconds limit) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!changed_.wait_for(lock, limit, [&] { return HasNews(); })) return std::nullopt;
+  return TakeFirst();
+}
+
+// With mutex_ held.
+absl::StatusOr<Frame> AsioControlClient::TakeFirst() {
   if (received_.empty()) return ended_;
   Frame frame = std::move(received_.front());
   received_.pop_front();

@@ -59,6 +59,7 @@ class MpiCommunicator final : public Communicator {
                         absl::Span<const size_t> recv_counts, absl::Span<std::byte> recv) override;
   absl::Status Send(absl::Span<const std::byte> data, int to) override;
   absl::Status Recv(absl::Span<std::byte> data, int from) override;
+  absl::StatusOr<bool> Progress() override;
 
  private:
   struct Pending {
@@ -157,6 +158,11 @@ absl::Status MpiCommunicator::Recv(absl::Span<std::byte> data, int from) {
     data.remove_prefix(piece);
   } while (!data.empty());
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> MpiCommunicator::Progress() {
+  TERNION_RETURN_IF_ERROR(Reap());
+  return !pending_.empty();
 }
 
 // Frees the copies of messages that MPI is done with.

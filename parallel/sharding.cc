@@ -78,7 +78,18 @@ LayerShard ShardLayer(const ModelShape& shape, int tp, int tp_rank) {
   return shard;
 }
 
-Range StageLayers(int layers, int pp, int stage) { return SplitEvenly(layers, 1, pp, stage); }
+Range StageLayers(const ModelShape& shape, int pp, int stage) {
+  CHECK(0 <= stage && stage < pp && pp <= shape.layers, "CheckSharding accepts this pp");
+  if (pp == 1) return {0, shape.layers};
+  // Quarters of a byte for each channel of the residual: a ternary weight takes one, a value of the table eight.
+  const int64_t layer = int64_t{2} * (shape.heads + shape.kv_heads) * shape.head_dim + 3 * shape.ffn;
+  const int64_t head = 8 * shape.vocab;
+  const int64_t balanced = (shape.layers * layer - (pp - 1) * head + pp * layer / 2) / (pp * layer);
+  const int64_t last = std::max(balanced, CeilDiv(int64_t{3} * shape.layers, int64_t{4} * pp));
+  const Range even = SplitEvenly(shape.layers, 1, pp, pp - 1);
+  const int64_t before = shape.layers - std::min(last, even.size());
+  return stage == pp - 1 ? Range{before, shape.layers} : SplitEvenly(before, 1, pp - 1, stage);
+}
 
 std::vector<int> WorkingTp(const ModelShape& shape, int most) {
   std::vector<int> working;

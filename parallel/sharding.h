@@ -46,8 +46,9 @@ struct LayerShard {
 // the values that work (kInvalidArgument).
 absl::Status CheckSharding(const ModelShape& shape, int tp, int pp);
 LayerShard ShardLayer(const ModelShape& shape, int tp, int tp_rank);
-// Layers of stage `stage`.
-Range StageLayers(int layers, int pp, int stage);
+// Layers of stage `stage`. A decode step takes as long as reading the weights, and the last stage reads the head's table
+// too: it has fewer layers for that, but three quarters of an even share at least, since prompts hardly use the head.
+Range StageLayers(const ModelShape& shape, int pp, int stage);
 
 // The tp that CheckSharding accepts, up to `most`.
 std::vector<int> WorkingTp(const ModelShape& shape, int most);

@@ -158,6 +158,8 @@ class PipelineLink {
   absl::Status Send(int64_t tokens, TensorView<const float> x);
   // From the previous stage into x [owned, h].
   absl::Status Recv(int64_t tokens, TensorView<float> x);
+  // Communicator::Progress of what was sent.
+  absl::StatusOr<bool> Progress() { return column_->Progress(); }
 
  private:
   PipelineLink() = default;

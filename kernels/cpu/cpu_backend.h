@@ -60,6 +60,17 @@ class CpuBackend final : public Backend {
   void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
+  void NormTernaryLinear(const NormInput& input, const PackedTernary& w, TensorView<const float> weight_scale,
+                         QuantizedRows codes, TensorView<float> y) override;
+  void NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
+                      TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                      QuantizedRows codes, TensorView<float> y) override;
+  void NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
+                     TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                     QuantizedRows codes, TensorView<float> y) override;
+  void SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
+                            TensorView<const float> weight_scale, QuantizedRows codes,
+                            TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
   void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;
@@ -71,6 +82,8 @@ class CpuBackend final : public Backend {
                    const KvSlices& slices, const KvLayer& cache) override;
   void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                  const KvLayer& cache, TensorView<float> out) override;
+  void RopeAttention(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                     const KvSlices& slices, const KvLayer& cache, TensorView<float> out) override;
   void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;
   void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) override;
   void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,

@@ -104,4 +104,10 @@ void CpuBackend::RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, Tens
   WriteKv(qkv, heads, slices, cache);
 }
 
+void CpuBackend::RopeAttention(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                               const KvSlices& slices, const KvLayer& cache, TensorView<float> out) {
+  RopeWriteKv(qkv, heads, cos_sin, slices, cache);
+  Attention(qkv, heads, slices, cache, out);
+}
+
 }  // namespace ternion::cpu

@@ -6,8 +6,9 @@
 // does these very operations for a row, so that its bits do not depend on which kernel and which tile it
 // falls to.
 //
-// Prefill walks (attention_walk.cuh), bound by tensor cores and shared memory. Decode splits contexts by
-// chunks (attention_split.cuh), bound by reading the cache, and a kernel here merges them.
+// Prefill walks through chunks (attention_walk.cuh), bound by tensor cores and shared memory. Decode splits
+// contexts by chunks (attention_split.cuh), bound by latency or reading the cache; it also turns queries and
+// keys and writes to the cache, which saves a kernel (attention_turn.cuh).
 #include <algorithm>
 #include <cmath>
 
@@ -19,70 +20,71 @@
 namespace ternion::cuda {
 namespace {
 
-// One query of a split token, two channels a thread. A few records are on their way at a time.
-__global__ void __launch_bounds__(kAttentionThreads) MergeRecords(AttentionArguments arguments) {
-  constexpr int kBatch = 8;
-  StartNext();
-  const int heads = arguments.heads.query_heads, dim = arguments.heads.head_dim;
-  const int index = static_cast<int>(blockIdx.x) / heads, head = static_cast<int>(blockIdx.x) % heads;
-  const SplitRow row = arguments.slices.split_rows[index];
-  if (index >= arguments.slices.counts->split_rows) return;
-  WaitForPrevious();
-  const int channel = static_cast<int>(threadIdx.x) * 2;
-  if (channel >= dim) return;
-  float most = kMasked, total = 0;
-  float2 sums = {0, 0};
-  for (int begin = 0; begin < row.chunks; begin += kBatch) {
-    float2 chunk_stats[kBatch], chunk_sums[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (begin + i >= row.chunks) continue;
-      const int64_t record = (row.record + int64_t{begin + i} * row.stride) * heads + head;
-      chunk_stats[i] = arguments.record_stats[record];
-      chunk_sums[i] = *reinterpret_cast<const float2*>(arguments.record_sums + record * dim + channel);
-    }
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (begin + i >= row.chunks || chunk_stats[i].x == kMasked) continue;
-      const MergeFactors factors = FactorsOf(most, chunk_stats[i].x, arguments.scale);
-      most = factors.most;
-      total = Merged(factors, total, chunk_stats[i].y);
-      sums = {Merged(factors, sums.x, chunk_sums[i].x), Merged(factors, sums.y, chunk_sums[i].y)};
-    }
-  }
-  const float inverse = 1.0f / total;
-  float* const out = arguments.out + row.row * arguments.out_stride + int64_t{head} * dim + channel;
-  *reinterpret_cast<float2*>(out) = {sums.x * inverse, sums.y * inverse};
-}
+// Query heads that read one KV head, at most.
+int64_t MostHeads(const HeadShard& heads) { return std::min(heads.queries_per_kv, heads.query_heads); }
 
-void LaunchTiles(const Stream& stream, void (*kernel)(AttentionArguments), int shared_bytes, int64_t pieces,
-                 int64_t piece_rows, int64_t tile_rows, AttentionArguments arguments) {
-  if (pieces == 0) return;
-  arguments.subtiles = static_cast<int>(CeilDivide(piece_rows, tile_rows));
+void LaunchTiles(const Stream& stream, void (*kernel)(AttentionArguments), dim3 grid, int threads,
+                 int shared_bytes, const AttentionArguments& arguments) {
   AllowSharedMemory(kernel, shared_bytes);
-  Launch(stream, kernel,
-         {dim3(static_cast<unsigned>(pieces * arguments.heads.kv_heads * arguments.subtiles)),
-          dim3(kAttentionThreads), static_cast<size_t>(shared_bytes)},
+  Launch(stream, kernel, {grid, dim3(static_cast<unsigned>(threads)), static_cast<size_t>(shared_bytes)},
          arguments);
 }
 
 template <int kDim>
-void LaunchAttention(const Stream& stream, const AttentionPlan& plan, const AttentionArguments& arguments) {
+void LaunchWalks(const Stream& stream, const AttentionPlan& plan, const AttentionArguments& arguments) {
+  using Memory = WalkMemory<kDim>;
+  if (plan.walks == 0) return;
+  const int64_t subtiles = CeilDivide(kWalkTokens * MostHeads(arguments.heads), Memory::kRows);
+  const dim3 grid(static_cast<unsigned>(subtiles), static_cast<unsigned>(arguments.heads.kv_heads),
+                  static_cast<unsigned>(plan.walks));
+  LaunchTiles(stream, WalkTiles<kDim>, grid, Memory::kThreads, Memory::Bytes(kWalkMatrices<kDim>), arguments);
+}
+
+int64_t SplitSubtiles(const AttentionPlan& plan, const HeadShard& heads) {
+  return CeilDivide(plan.split_tokens * MostHeads(heads), kSplitRows);
+}
+int64_t SplitTileCount(const AttentionPlan& plan, const HeadShard& heads) {
+  return plan.splits * heads.kv_heads * SplitSubtiles(plan, heads);
+}
+
+template <int kDim>
+void LaunchSplits(CudaBackend& backend, const AttentionPlan& plan, AttentionArguments arguments) {
+  using Memory = SplitMemory<kDim>;
+  if (plan.splits == 0) return;
   const HeadShard& heads = arguments.heads;
-  const int64_t most_heads = std::min(heads.queries_per_kv, heads.query_heads);  // that read one KV head
-  LaunchTiles(stream, WalkTiles<kDim>, kWalkBytes<kDim>, plan.walks, kWalkTokens * most_heads, kWalkRows,
-              arguments);
-  LaunchTiles(stream, SplitTiles<kDim>, SplitMemory<kDim>::kBytes, plan.splits,
-              plan.split_tokens * most_heads, kSplitRows, arguments);
-  if (plan.split_rows == 0) return;
-  Launch(stream, MergeRecords,
-         {dim3(static_cast<unsigned>(plan.split_rows * heads.query_heads)), dim3(kDim / 2)}, arguments);
+  const dim3 grid(static_cast<unsigned>(plan.splits), static_cast<unsigned>(heads.kv_heads),
+                  static_cast<unsigned>(SplitSubtiles(plan, heads)));
+  // A place for all values where a multiprocessor has one tile, else for two tiles on it.
+  const bool alone = kDim <= 128 && SplitTileCount(plan, heads) <= backend.multiprocessors();
+  arguments.key_matrices = static_cast<int>(plan.split_blocks);
+  arguments.matrices = std::min(2 * arguments.key_matrices, alone ? 2 * kChunkBlocks : kChunkBlocks + 2);
+  LaunchTiles(backend.launch_stream(),
+              arguments.cos_sin != nullptr ? SplitTiles<kDim, true> : SplitTiles<kDim, false>, grid,
+              Memory::kThreads, Memory::Bytes(arguments.matrices), arguments);
+}
+
+void LaunchAttention(CudaBackend& backend, const AttentionPlan& plan, const AttentionArguments& arguments) {
+  const auto launch = [&]<int kDim>() {
+    LaunchWalks<kDim>(backend.launch_stream(), plan, arguments);
+    LaunchSplits<kDim>(backend, plan, arguments);
+  };
+  const int dim = arguments.heads.head_dim;
+  if (dim <= 64) return launch.template operator()<64>();
+  if (dim <= 128) return launch.template operator()<128>();
+  launch.template operator()<256>();
+}
+
+// Every KV head is read here, and quads of channels are aligned.
+bool CanTurn(const TensorView<float>& qkv, const HeadShard& heads, const TensorView<const float>& cos_sin) {
+  const auto bits = reinterpret_cast<uintptr_t>(qkv.data()) | reinterpret_cast<uintptr_t>(cos_sin.data());
+  return heads.head_dim % kUnitHalves == 0 && bits % 16 == 0 && heads.query_heads > 0 &&
+         heads.LocalKv(0) == 0 && heads.LocalKv(heads.query_heads - 1) == heads.kv_heads - 1;
 }
 
 }  // namespace
 
-void CudaBackend::Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
-                            const KvLayer& cache, TensorView<float> out) {
+void CudaBackend::Attend(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                         const KvLayer& cache, const float* cos_sin, TensorView<float> out) {
   const int64_t dim = heads.head_dim;
   CHECK(heads.kv_heads == cache.kv_heads && dim == cache.head_dim, "Attention: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * dim, "Attention shapes");
@@ -94,22 +96,39 @@ void CudaBackend::Attention(TensorView<const float> qkv, const HeadShard& heads,
   const AttentionPlan& plan = slices_.plan();
   const int64_t records = plan.records * heads.query_heads;
   float* const sums = records == 0 ? nullptr : Scratch<float>(Purpose::kPartials, records * (dim + 2));
-  const AttentionArguments arguments = {
-      .qkv = qkv.data(),
-      .qkv_stride = qkv.cols(),
-      .out = out.data(),
-      .out_stride = out.cols(),
-      .cache = static_cast<const __half*>(cache.data),
-      .heads = heads,
-      .subtiles = 0,
-      .scale = static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(dim))),
-      .record_sums = sums,
-      .record_stats = reinterpret_cast<float2*>(sums + records * dim),
-      .slices = slices_.device(),
-  };
-  if (dim <= 64) return LaunchAttention<64>(launch_stream(), plan, arguments);
-  if (dim <= 128) return LaunchAttention<128>(launch_stream(), plan, arguments);
-  LaunchAttention<256>(launch_stream(), plan, arguments);
+  AttentionArguments arguments = {};
+  arguments.qkv = qkv.data();
+  arguments.qkv_stride = qkv.cols();
+  arguments.out = out.data();
+  arguments.out_stride = out.cols();
+  arguments.cache = static_cast<__half*>(cache.data);
+  arguments.heads = heads;
+  arguments.scale = static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(dim)));
+  arguments.record_sums = sums;
+  arguments.record_stats = reinterpret_cast<float2*>(sums + records * dim);
+  if (records > 0) arguments.arrivals = Scratch<int32_t>(Purpose::kCounters, SplitTileCount(plan, heads));
+  arguments.cos_sin = cos_sin;
+  arguments.slices = slices_.device();
+  LaunchAttention(*this, plan, arguments);
+}
+
+void CudaBackend::Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+                            const KvLayer& cache, TensorView<float> out) {
+  Attend(qkv, heads, slices, cache, nullptr, out);
+}
+
+void CudaBackend::RopeAttention(TensorView<float> qkv, const HeadShard& heads,
+                                TensorView<const float> cos_sin, const KvSlices& slices, const KvLayer& cache,
+                                TensorView<float> out) {
+  if (!slices_.plan().whole_slices || !CanTurn(qkv, heads, cos_sin)) {
+    RopeWriteKv(qkv, heads, cos_sin, slices, cache);
+    return Attention(qkv, heads, slices, cache, out);
+  }
+  CHECK(cos_sin.cols() == heads.head_dim, "RopeAttention shapes");
+  for (const KvSlice& slice : slices.host) {
+    CHECK(slice.position + slice.rows <= cos_sin.rows(), "RopeAttention: a position has no angle");
+  }
+  Attend(qkv, heads, slices, cache, cos_sin.data(), out);
 }
 
 }  // namespace ternion::cuda

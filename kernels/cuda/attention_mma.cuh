@@ -49,6 +49,12 @@ __device__ __forceinline__ void AwaitCopies() {
 __device__ __forceinline__ void StoreShared(uint32_t shared, uint32_t value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(shared), "r"(value) : "memory");
 }
+__device__ __forceinline__ void StoreSharedPair(uint32_t shared, uint32_t low, uint32_t high) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(shared), "r"(low), "r"(high) : "memory");
+}
+__device__ __forceinline__ void StoreSharedHalf(uint32_t shared, __half value) {
+  asm volatile("st.shared.b16 [%0], %1;" ::"r"(shared), "h"(__half_as_ushort(value)) : "memory");
+}
 __device__ __forceinline__ void ZeroUnit(uint32_t shared) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(shared), "r"(0) : "memory");
 }

@@ -10,39 +10,13 @@ namespace ternion::cuda {
 
 inline constexpr float kMasked = -INFINITY;
 
-// A warp's 16 queries as left operands: kept in registers where there is room for them.
-template <int kDim, bool kKeep = (kDim <= 128)>
-class Queries {
- public:
-  __device__ explicit Queries(uint32_t shared) {
-#pragma unroll
-    for (int k = 0; k < kDim / 16; ++k) LoadLeft<kDim * 2>(shared, k * 2, kept_[k]);
-  }
-  __device__ void Get(int k, uint32_t (&to)[4]) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) to[i] = kept_[k][i];
-  }
-
- private:
-  uint32_t kept_[kDim / 16][4];
-};
-template <int kDim>
-class Queries<kDim, false> {
- public:
-  __device__ explicit Queries(uint32_t shared) : shared_(shared) {}
-  __device__ void Get(int k, uint32_t (&to)[4]) const { LoadLeft<kDim * 2>(shared_, k * 2, to); }
-
- private:
-  uint32_t shared_;
-};
-
 // Per lane, of its rows lane / 4 and lane / 4 + 8 of the warp's 16. Scores are q . k, not yet scaled.
 using Scores = float[kScoreTiles][4];
 using PerRow = float[2];
 
-template <int kDim, bool kKeep>
-__device__ __forceinline__ void ScoreBlock(const Queries<kDim, kKeep>& queries, uint32_t keys,
-                                           Scores& scores) {
+// `queries`: the warp's 16 rows of kDim channels in shared memory.
+template <int kDim>
+__device__ __forceinline__ void ScoreBlock(uint32_t queries, uint32_t keys, Scores& scores) {
 #pragma unroll
   for (int n = 0; n < kScoreTiles; ++n) {
 #pragma unroll
@@ -51,7 +25,7 @@ __device__ __forceinline__ void ScoreBlock(const Queries<kDim, kKeep>& queries, 
 #pragma unroll
   for (int k = 0; k < kDim / 16; ++k) {
     uint32_t a[4];
-    queries.Get(k, a);
+    LoadLeft<kDim * 2>(queries, k * 2, a);
 #pragma unroll
     for (int n = 0; n < kScoreTiles; n += 2) {
       uint32_t b[4];

@@ -1,59 +1,75 @@
 #pragma once
 
-#include "kernels/cuda/attention_softmax.cuh"
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_chunk.cuh"
+#include "kernels/cuda/attention_turn.cuh"
 
-// A thread block takes 16 (token, head) pairs of one KV head through one chunk of their context: each warp
-// weighs one of the chunk's blocks, then each adds a quarter of the channels over all of them. Blocks that
-// earlier steps wrote are fetched before the kernel before is done.
+// A thread block takes 16 (token, head) pairs of one KV head through one chunk of their context; the one that
+// ends last of the pairs' chunks merges them. What earlier steps wrote of the chunk is fetched before the
+// kernel before is done.
 namespace ternion::cuda {
 
-inline constexpr int kSplitRows = kWarpRows;
-static_assert(kChunkBlocks == kAttentionWarps, "a warp weighs one block of a chunk");
-
-// The shared memory of a split tile: keys of the chunk's blocks, and values of two; those of the other two
-// take the place of keys that are done with.
 template <int kDim>
-struct SplitMemory {
-  static constexpr int kWeightRowBytes = kChunkTokens * 2;
-  static constexpr int kQueries = 6 * kMatrixBytes<kDim>;
-  static constexpr int kWeights = kQueries + kSplitRows * kDim * 2;
-  static constexpr int kMost = kWeights + kSplitRows * kWeightRowBytes;
-  static constexpr int kTotals = kMost + kChunkBlocks * kSplitRows * static_cast<int>(sizeof(float));
-  static constexpr int kBytes = kTotals + kChunkBlocks * kSplitRows * static_cast<int>(sizeof(float));
+using SplitMemory = ChunkMemory<kDim, 1>;
+inline constexpr int kSplitRows = kWarpRows;
 
-  __device__ SplitMemory()
-      : base(SharedAddress(attention_memory)),
-        most(reinterpret_cast<float*>(reinterpret_cast<char*>(attention_memory) + kMost)),
-        totals(reinterpret_cast<float*>(reinterpret_cast<char*>(attention_memory) + kTotals)) {}
+// A tile's share of its piece's chunk.
+struct SplitChunk {
+  int first_block;
+  int blocks;  // that the tile sees
 
-  __device__ uint32_t Keys(int block) const { return base + block * kMatrixBytes<kDim>; }
-  __device__ uint32_t Values(int block) const { return Keys(block < 2 ? block + kChunkBlocks : block - 2); }
-
-  const uint32_t base;
-  float* const most;    // [blocks, rows]: the block's largest score
-  float* const totals;  // [blocks, rows]: the sum of its weights
+  __device__ SplitChunk(const SplitPiece& piece, const QueryTile& tile)
+      : first_block(piece.chunk * kChunkBlocks),
+        blocks(min(kChunkBlocks, tile.LastPosition() / kKvBlockTokens + 1 - first_block)) {}
 };
 
-// Fetches a split tile's keys and the first two blocks' values, and the queries. Waits for the kernel before
-// once what it cannot have written is on its way, and returns when queries and keys are there.
 template <int kDim>
-__device__ __forceinline__ void LoadSplit(const AttentionArguments& arguments,
-                                          const SplitMemory<kDim>& memory, const Context& context,
-                                          const QueryTile& tile, int first_block, int blocks, int settled) {
-  for (int i = 0; i < blocks; ++i) ZeroKeyPadding<kDim>(memory.Keys(i), arguments.heads.head_dim);
-  for (int i = 0; i < settled; ++i) context.template Keys<kDim>(memory.Keys(i), first_block + i);
+struct SplitLoader {
+  using Memory = SplitMemory<kDim>;
+  const AttentionArguments& arguments;
+  const Memory& memory;
+  const SplitPiece& piece;
+  const QueryTile& tile;
+  const SplitChunk& chunk;
+
+  // Blocks [begin, end) of the chunk, of which the first `tokens` absolute positions are there.
+  __device__ void Keys(int begin, int end, int tokens) const {
+#pragma unroll 1
+    for (int i = begin; i < end; ++i) {
+      LoadKeys<kDim, Memory::kThreads>(memory.Keys(i),
+                                       KvBlock(arguments, Pick(piece.blocks, i), tile.kv_head),
+                                       arguments.heads.head_dim, tokens - Position(i));
+    }
+  }
+  __device__ void Values(int begin, int end, int tokens) const {
+    const int dim = arguments.heads.head_dim;
+#pragma unroll 1
+    for (int i = begin; i < end; ++i) {
+      const __half* const from =
+          KvBlock(arguments, Pick(piece.blocks, i), tile.kv_head) + kKvBlockTokens * dim;
+      LoadValues<kDim, Memory::kThreads>(memory.Values(i), from, dim, tokens - Position(i));
+    }
+  }
+  __device__ int Position(int block) const { return (chunk.first_block + block) * kKvBlockTokens; }
+};
+
+// Queries and keys, and the values that have a place of their own, from the cache alone. Waits for the kernel
+// before once what it cannot have written is on its way; returns when queries and keys are there.
+template <int kDim>
+__device__ __forceinline__ void LoadSplit(const SplitLoader<kDim>& loader) {
+  const int blocks = loader.chunk.blocks, values = min(blocks, loader.memory.own_values);
+  const int settled = min(blocks, max(0, loader.piece.settled / kKvBlockTokens - loader.chunk.first_block));
+  const int tokens = loader.tile.LastPosition() + 1;
+  loader.Keys(0, settled, tokens);
   CommitCopies();
-  for (int i = 0; i < min(2, settled); ++i) context.template Values<kDim>(memory.Values(i), first_block + i);
+  loader.Values(0, min(values, settled), tokens);
   CommitCopies();
   WaitForPrevious();
-  for (int i = settled; i < blocks; ++i) context.template Keys<kDim>(memory.Keys(i), first_block + i);
+  loader.Keys(settled, blocks, tokens);
   CommitCopies();
-  for (int i = settled; i < min(2, blocks); ++i) {
-    context.template Values<kDim>(memory.Values(i), first_block + i);
-  }
+  loader.Values(min(values, settled), values, tokens);
   CommitCopies();
-  LoadQueries<kDim, kSplitRows>(memory.base + SplitMemory<kDim>::kQueries, arguments, tile);
+  LoadQueries<kDim, kSplitRows, SplitMemory<kDim>::kThreads>(loader.memory.queries, loader.arguments,
+                                                             loader.tile);
   if (settled == blocks) {
     AwaitCopies<3>();
   } else {
@@ -62,58 +78,72 @@ __device__ __forceinline__ void LoadSplit(const AttentionArguments& arguments,
   __syncthreads();
 }
 
-// A warp's block: its weights, relative to the largest score up to it, into shared memory.
-template <int kDim>
-__device__ __forceinline__ void StoreWeights(const SplitMemory<kDim>& memory, float scale,
-                                             const Scores& scores) {
-  const int warp = WarpIndex(), row = Lane() / 4;
-  PerRow most = {kMasked, kMasked}, totals;
-  for (int block = 0; block <= warp; ++block) {
-    most[0] = fmaxf(most[0], memory.most[block * kSplitRows + row]);
-    most[1] = fmaxf(most[1], memory.most[block * kSplitRows + row + 8]);
-  }
-  uint32_t weights[4][4];
-  WeighBlock(most, scale, scores, weights, totals);
-  if (Lane() % 4 == 0) {
-    memory.totals[warp * kSplitRows + row] = totals[0];
-    memory.totals[warp * kSplitRows + row + 8] = totals[1];
-  }
-  const uint32_t matrix = memory.base + SplitMemory<kDim>::kWeights + Lane() % 4 * 4;
-#pragma unroll
-  for (int n = 0; n < kScoreTiles; ++n) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      StoreShared(
-          matrix + UnitOffset<SplitMemory<kDim>::kWeightRowBytes>(row + half * 8, warp * kScoreTiles + n),
-          weights[n / 2][n % 2 * 2 + half]);
-    }
-  }
+// The step's tokens of the tile's chunk.
+__device__ __forceinline__ FreshTokens FreshOf(const SplitPiece& piece, const QueryTile& tile,
+                                               const SplitChunk& chunk) {
+  const int begin = max(piece.settled, chunk.first_block * kKvBlockTokens);
+  const int end = min(tile.LastPosition() + 1, (chunk.first_block + kChunkBlocks) * kKvBlockTokens);
+  const bool last_tile = tile.first + tile.rows == piece.tokens * tile.heads;
+  return {begin, max(0, end - begin), chunk.first_block, last_tile};
 }
 
-// The chunk's softmax over a warp's quarter of the channels.
+// The same of queries, keys and values that are not yet turned, which are written to the cache.
 template <int kDim>
-__device__ __forceinline__ void AddChunk(const SplitMemory<kDim>& memory, float scale, int blocks,
-                                         PartialSoftmax<kDim / 32>& softmax) {
-  const int row = Lane() / 4, first_unit = WarpIndex() * (kDim / 32);
-  for (int block = 0; block < blocks; ++block) {
-    if (block == 2) {
-      AwaitCopies<0>();
-      __syncthreads();
-    }
-    const float* most = memory.most + block * kSplitRows + row;
-    const float* totals = memory.totals + block * kSplitRows + row;
-    softmax.Advance({most[0], most[8]}, scale);
-    softmax.total[0] += totals[0];
-    softmax.total[1] += totals[8];
-#pragma unroll
-    for (int group = 0; group < 4; ++group) {
-      uint32_t weights[4];
-      LoadLeft<SplitMemory<kDim>::kWeightRowBytes>(memory.base + SplitMemory<kDim>::kWeights,
-                                                   block * kScoreTiles + group * 2, weights);
-      softmax.template AddValues<kDim>(weights, memory.Values(block), group, first_unit);
-    }
+__device__ __forceinline__ void TurnSplit(const SplitLoader<kDim>& loader, const FreshTokens& fresh,
+                                          const Turner<kDim>& turner) {
+  constexpr int kAhead = 2, kThreads = SplitMemory<kDim>::kThreads;
+  const int blocks = loader.chunk.blocks, values = min(blocks, loader.memory.own_values);
+  const int settled = loader.piece.settled;
+  loader.Keys(0, blocks, settled);
+  loader.Values(0, values, settled);
+  CommitCopies();
+  for (int i = static_cast<int>(threadIdx.x); i < kSplitRows * kDim / kUnitHalves; i += kThreads) {
+    ZeroUnit(loader.memory.queries + i * kUnitBytes);
   }
-  softmax.Settle();
+  const int placed_end = loader.Position(values);
+  const int placed = max(0, min(fresh.count, placed_end - fresh.position));
+  const int items = (loader.tile.rows + fresh.count + placed) * Turner<kDim>::kQuads;
+#pragma unroll 1
+  for (int begin = 0; begin < items; begin += kAhead * kThreads) {
+    Quad quads[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      turner.Begin(begin + i * kThreads + static_cast<int>(threadIdx.x), placed, quads[i]);
+    }
+    if (begin == 0) WaitForPrevious();
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) turner.Load(quads[i]);
+    if (begin == 0) {
+      AwaitCopies<0>();
+      __syncthreads();  // what is fresh goes over what was copied
+    }
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) turner.Store(quads[i]);
+  }
+  __syncthreads();
+}
+
+// The values that took the place of keys.
+template <int kDim, bool kTurn>
+__device__ __forceinline__ void LoadLateValues(const SplitLoader<kDim>& loader, const FreshTokens& fresh,
+                                               const Turner<kDim>& turner) {
+  constexpr int kThreads = SplitMemory<kDim>::kThreads;
+  const int begin = loader.memory.own_values;
+  loader.Values(begin, loader.chunk.blocks, kTurn ? loader.piece.settled : loader.tile.LastPosition() + 1);
+  CommitCopies();
+  const int first = max(0, loader.Position(begin) - fresh.position);
+  if (!kTurn || begin >= loader.chunk.blocks || first >= fresh.count) return;
+  AwaitCopies<0>();
+  __syncthreads();
+  const int before = loader.tile.rows + fresh.count + first;  // queries, keys, values
+  const int items = (fresh.count - first) * Turner<kDim>::kQuads;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < items; i += kThreads) {
+    Quad quad;
+    turner.Begin(before * Turner<kDim>::kQuads + i, fresh.count, quad);
+    turner.Load(quad);
+    turner.Store(quad);
+  }
 }
 
 template <int kTiles>
@@ -138,52 +168,105 @@ __device__ __forceinline__ void StorePartial(const AttentionArguments& arguments
   }
 }
 
-template <int kDim>
-__global__ void __launch_bounds__(kAttentionThreads, kBlocksAtOnce<kDim>)
-    SplitTiles(AttentionArguments arguments) {
-  StartNext();
-  const int tiles = arguments.heads.kv_heads * arguments.subtiles;
-  const int index = static_cast<int>(blockIdx.x) / tiles;
-  const SplitPiece piece = arguments.slices.splits[index];
-  if (index >= arguments.slices.counts->splits) return;
-  const QueryTile tile = TileOf(arguments, piece.row, piece.tokens, piece.position,
-                                static_cast<int>(blockIdx.x) % tiles, kSplitRows);
-  if (tile.rows <= 0) return;
-  const int first_block = piece.chunk * kChunkBlocks;
-  const int blocks = min(kChunkBlocks, tile.LastPosition() / kKvBlockTokens + 1 - first_block);
-  if (blocks <= 0) return;  // only later tokens of the piece see the chunk
-  const int settled = min(blocks, max(0, piece.settled / kKvBlockTokens - first_block));
-  const Context context = {arguments, piece.table, tile.kv_head, tile.LastPosition() + 1};
-  const SplitMemory<kDim> memory;
-  LoadSplit<kDim>(arguments, memory, context, tile, first_block, blocks, settled);
+// Whether the tile's other chunks have all stored their results; these are then seen.
+__device__ __forceinline__ bool LastToArrive(int32_t* arrivals, int chunks) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(arrivals, 1) == chunks - 1;
+    if (last) *arrivals = 0;
+  }
+  __syncthreads();
+  if (last) __threadfence();
+  return last;
+}
 
-  const int warp = WarpIndex();
-  const WarpRows rows(tile, 0);
-  Scores scores;
-  if (warp < blocks) {
-    ScoreBlock(Queries<kDim, false>(memory.base + SplitMemory<kDim>::kQueries), memory.Keys(warp), scores);
-    rows.Mask(first_block + warp, scores);
-    PerRow most;
-    BlockMost(scores, most);
-    if (Lane() % 4 == 0) {
-      memory.most[warp * kSplitRows + rows.Row(0)] = most[0];
-      memory.most[warp * kSplitRows + rows.Row(1)] = most[1];
+// One row's chunks, in ascending order, by a warp. Some are on their way at a time.
+template <int kDim>
+__device__ __forceinline__ void MergeRow(const AttentionArguments& arguments, const SplitPiece& piece,
+                                         const QueryTile& tile, int r) {
+  constexpr int kBatch = 4, kPairs = kDim / (2 * kWarp);
+  const int heads = arguments.heads.query_heads, dim = arguments.heads.head_dim;
+  const int chunks = tile.Position(r) / kChunkTokens + 1;
+  const int64_t first = piece.record - piece.chunk * piece.tokens + tile.Token(r);
+  float most = kMasked, total = 0;
+  float2 sums[kPairs] = {};
+  for (int begin = 0; begin < chunks; begin += kBatch) {
+    float2 chunk_stats[kBatch], chunk_sums[kBatch][kPairs];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (begin + i >= chunks) continue;
+      const int64_t record = (first + int64_t{begin + i} * piece.tokens) * heads + tile.Head(r);
+      chunk_stats[i] = __ldcg(arguments.record_stats + record);
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        const int channel = (j * kWarp + Lane()) * 2;
+        if (channel >= dim) continue;
+        chunk_sums[i][j] =
+            __ldcg(reinterpret_cast<const float2*>(arguments.record_sums + record * dim + channel));
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (begin + i >= chunks || chunk_stats[i].x == kMasked) continue;
+      const MergeFactors factors = FactorsOf(most, chunk_stats[i].x, arguments.scale);
+      most = factors.most;
+      total = Merged(factors, total, chunk_stats[i].y);
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        sums[j] = {Merged(factors, sums[j].x, chunk_sums[i][j].x),
+                   Merged(factors, sums[j].y, chunk_sums[i][j].y)};
+      }
     }
   }
+  const float inverse = 1.0f / total;
+  float* const out = OutRow(arguments, tile, r);
+#pragma unroll
+  for (int j = 0; j < kPairs; ++j) {
+    const int channel = (j * kWarp + Lane()) * 2;
+    if (channel < dim) *reinterpret_cast<float2*>(out + channel) = {sums[j].x * inverse, sums[j].y * inverse};
+  }
+}
+
+template <int kDim, bool kTurn>
+__global__ void __launch_bounds__(SplitMemory<kDim>::kThreads) SplitTiles(AttentionArguments arguments) {
+  StartNext();
+  const SplitPiece piece = arguments.slices.splits[blockIdx.x];
+  const QueryTile tile = TileOf(arguments, piece.row, piece.tokens, piece.position,
+                                static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z), kSplitRows);
+  if (tile.rows <= 0) return;
+  const SplitChunk chunk(piece, tile);
+  if (chunk.blocks <= 0) return;  // only later tokens of the piece see the chunk
+  const SplitMemory<kDim> memory(arguments.key_matrices, arguments.matrices);
+  const SplitLoader<kDim> loader = {arguments, memory, piece, tile, chunk};
+  const FreshTokens fresh = FreshOf(piece, tile, chunk);
+  const Turner<kDim> turner(arguments, memory, piece, tile, fresh);
+  if constexpr (kTurn) {
+    TurnSplit(loader, fresh, turner);
+  } else {
+    LoadSplit(loader);
+  }
+
+  const WarpRows rows(tile, 0);
+  const bool visible = WarpIndex() < chunk.blocks;
+  Scores scores;
+  if (visible) ScoreChunk(memory, rows, chunk.first_block + WarpIndex(), scores);
   __syncthreads();  // the keys are done with
-  for (int i = 2; i < blocks; ++i) context.template Values<kDim>(memory.Values(i), first_block + i);
-  CommitCopies();
-  if (warp < blocks) StoreWeights(memory, arguments.scale, scores);
-  AwaitCopies<1>();
+  LoadLateValues<kDim, kTurn>(loader, fresh, turner);
+  if (visible) StoreWeights(memory, rows, arguments.scale, scores);
+  AwaitCopies<0>();
   __syncthreads();
   PartialSoftmax<kDim / 32> softmax;
-  AddChunk(memory, arguments.scale, blocks, softmax);
-  const int first_channel = warp * (kDim / 4);
-  if (piece.chunks == 1) {
-    StoreResult(arguments, tile, rows, softmax, first_channel);
-  } else {
-    StorePartial(arguments, piece, tile, rows, softmax, first_channel);
-  }
+  AddChunk(memory, rows, arguments.scale, chunk.blocks, softmax);
+  const int first_channel = WarpIndex() * (kDim / 4), chunks = tile.LastPosition() / kChunkTokens + 1;
+  if (chunks == 1) return StoreResult(arguments, tile, rows, softmax, first_channel);
+  StorePartial(arguments, piece, tile, rows, softmax, first_channel);
+  // Counted where the first chunk's tile would be.
+  const int64_t first = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x - piece.chunk;
+  if (!LastToArrive(arguments.arrivals + first, chunks)) return;
+#pragma unroll 1
+  for (int r = WarpIndex(); r < tile.rows; r += kGroupWarps) MergeRow<kDim>(arguments, piece, tile, r);
 }
 
 }  // namespace ternion::cuda

@@ -13,8 +13,6 @@
 // queries [rows, kDim]. Keys and queries are zero in the channels beyond the head's.
 namespace ternion::cuda {
 
-inline constexpr int kAttentionThreads = 128;
-inline constexpr int kAttentionWarps = kAttentionThreads / kWarp;
 inline constexpr int kWarpRows = 16;
 inline constexpr int kKeyRowBytes = kKvBlockTokens * 2;
 inline constexpr int kScoreTiles = kKvBlockTokens / 8;
@@ -24,12 +22,15 @@ struct AttentionArguments {
   int64_t qkv_stride;
   float* out;
   int64_t out_stride;
-  const __half* cache;
+  __half* cache;
   HeadShard heads;
-  int subtiles;          // tiles of a piece and a KV head, for the piece of most tokens
+  int key_matrices;      // in shared memory, of a SplitPiece's blocks
+  int matrices;          // of keys and values
   float scale;           // log2(e) / sqrt(head_dim): weights are powers of 2
   float* record_sums;    // [records, query_heads, head_dim]
   float2* record_stats;  // [records, query_heads]: most, total
+  int32_t* arrivals;     // [subtiles, kv_heads, splits]: chunks whose results are there
+  const float* cos_sin;  // [positions, head_dim], for queries and keys that are not yet turned
   DeviceSlices slices;
 };
 
@@ -38,72 +39,87 @@ extern __shared__ uint4 attention_memory[];
 // Bytes of a block's matrix, of keys or of values.
 template <int kDim>
 inline constexpr int kMatrixBytes{kDim * 2 * kKvBlockTokens};
-// Thread blocks on a multiprocessor.
-template <int kDim>
-inline constexpr int kBlocksAtOnce = kDim <= 128 ? 2 : 1;
-
 // Row r of a tile is pair first + r of a piece's (token, query head of one KV head) pairs, heads together.
 struct QueryTile {
   int row;       // of the step, of the piece's first token
   int position;  // of it
   int first;
   int rows;
-  int heads;       // query heads here that read the KV head
-  int query_head;  // the first of them
+  int heads;         // query heads here that read the KV head
+  uint32_t inverse;  // 2^32 / heads, rounded up; nothing for one head
+  int query_head;    // the first of them
   int kv_head;
 
-  __device__ int Token(int r) const { return (first + r) / heads; }
-  __device__ int Head(int r) const { return query_head + (first + r) % heads; }
+  __device__ int Token(int r) const {
+    const int pair = first + r;
+    return heads == 1 ? pair : static_cast<int>(__umulhi(static_cast<uint32_t>(pair), inverse));
+  }
+  __device__ int Head(int r) const { return query_head + first + r - Token(r) * heads; }
   // -1 behind the last row: it sees nothing.
   __device__ int Position(int r) const { return r < rows ? position + Token(r) : -1; }
   __device__ int LastPosition() const { return Position(rows - 1); }
 };
 
-// Tile `index` of a piece: its KV head and its share of the pairs. It may have no rows.
+// A piece's tile of a KV head: its share of the pairs. It may have no rows.
 __device__ __forceinline__ QueryTile TileOf(const AttentionArguments& arguments, int row, int tokens,
-                                            int position, int index, int tile_rows) {
+                                            int position, int kv_head, int subtile, int tile_rows) {
   const HeadShard& shard = arguments.heads;
-  const int kv_head = index / arguments.subtiles;
   const int begin = max(0, (shard.kv_begin + kv_head) * shard.queries_per_kv - shard.query_begin);
   const int end =
       min(shard.query_heads, (shard.kv_begin + kv_head + 1) * shard.queries_per_kv - shard.query_begin);
-  const int first = index % arguments.subtiles * tile_rows;
-  const int heads = max(0, end - begin);
-  return {row, position, first, min(tile_rows, tokens * heads - first), heads, begin, kv_head};
+  const int first = subtile * tile_rows, heads = max(0, end - begin);
+  const uint32_t inverse = 0xffffffffu / static_cast<uint32_t>(max(1, heads)) + 1;
+  return {row, position, first, min(tile_rows, tokens * heads - first), heads, inverse, begin, kv_head};
 }
 
-// Keys, and behind them values, of the tile's KV head in block `index` of the piece's context.
-__device__ __forceinline__ const __half* KvBlock(const AttentionArguments& arguments, int table, int index,
-                                                 int kv_head) {
-  const int64_t block = arguments.slices.tables[table + index];
+// The i-th of a chunk's blocks, without memory for an array.
+__device__ __forceinline__ int Pick(const int32_t (&blocks)[kChunkBlocks], int i) {
+  int block = blocks[0];
+#pragma unroll
+  for (int j = 1; j < kChunkBlocks; ++j) block = i == j ? blocks[j] : block;
+  return block;
+}
+
+// Keys, and behind them values, of a KV head in a block of the cache.
+__device__ __forceinline__ __half* KvBlock(const AttentionArguments& arguments, int64_t block, int kv_head) {
   return arguments.cache +
          (block * arguments.heads.kv_heads + kv_head) * 2 * kKvBlockTokens * arguments.heads.head_dim;
 }
 
-// Rows of keys beyond the head's channels, once: copies leave them alone.
-template <int kDim>
+// Rows of keys beyond the head's channels; copies leave them alone.
+template <int kDim, int kThreads>
 __device__ __forceinline__ void ZeroKeyPadding(uint32_t keys, int dim) {
-  for (int i = dim * kScoreTiles + static_cast<int>(threadIdx.x); i < kDim * kScoreTiles;
-       i += kAttentionThreads) {
+#pragma unroll 1
+  for (int i = dim * kScoreTiles + static_cast<int>(threadIdx.x); i < kDim * kScoreTiles; i += kThreads) {
     ZeroUnit(keys + i * kUnitBytes);
   }
 }
 
-template <int kDim>
-__device__ __forceinline__ void LoadKeys(uint32_t keys, const __half* from, int dim) {
+// Keys of at least the block's first `tokens` positions.
+template <int kDim, int kThreads>
+__device__ __forceinline__ void LoadKeys(uint32_t keys, const __half* from, int dim, int tokens) {
+  constexpr int kStep = kThreads / kScoreTiles;
+  static_assert(kStep % 8 == 0, "a thread's units are turned alike");
+  ZeroKeyPadding<kDim, kThreads>(keys, dim);
+  const int unit = static_cast<int>(threadIdx.x) % kScoreTiles;
+  const int channel = static_cast<int>(threadIdx.x) / kScoreTiles;
+  if (unit * kUnitHalves >= tokens) return;
+  const uint32_t to = keys + UnitOffset<kKeyRowBytes>(channel, unit);
+  from += channel * kKvBlockTokens + unit * kUnitHalves;
 #pragma unroll
-  for (int step = 0; step < kDim * kScoreTiles / kAttentionThreads; ++step) {
-    const uint32_t i = threadIdx.x + step * kAttentionThreads;
-    if (i < static_cast<uint32_t>(dim) * kScoreTiles) {
-      CopyUnit(keys + UnitOffset<kKeyRowBytes>(i / kScoreTiles, i % kScoreTiles), from + i * kUnitHalves);
+  for (int step = 0; step < kDim / kStep; ++step) {
+    if (channel + step * kStep < dim) {
+      CopyUnit(to + step * kStep * kKeyRowBytes, from + step * kStep * kKvBlockTokens);
     }
   }
 }
 
-template <int kDim>
-__device__ __forceinline__ void LoadValuesByPairs(uint32_t values, const __half* from, int dim, int tokens) {
+// Of rows that are not aligned. Not inlined: it is the rare road of LoadValues.
+template <int kDim, int kThreads>
+__device__ __noinline__ void LoadValuesByPairs(uint32_t values, const __half* from, int dim, int tokens) {
   constexpr int kPairs = kDim / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < kKvBlockTokens * kPairs; i += kAttentionThreads) {
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kKvBlockTokens * kPairs; i += kThreads) {
     const int token = i / kPairs, pair = i % kPairs;
     if (pair * 2 >= dim) continue;
     CopyPairOrZero(values + UnitOffset<kDim * 2>(token, pair / 4) + pair % 4 * 4,
@@ -112,31 +128,33 @@ __device__ __forceinline__ void LoadValuesByPairs(uint32_t values, const __half*
 }
 
 // Zeros for positions from `tokens` on, whose memory may hold anything: a weight of 0 does not silence a NaN.
-template <int kDim>
+template <int kDim, int kThreads>
 __device__ __forceinline__ void LoadValues(uint32_t values, const __half* from, int dim, int tokens) {
-  if (dim % kUnitHalves != 0) {  // rows are not aligned
-    return LoadValuesByPairs<kDim>(values, from, dim, tokens);
-  }
+  if (dim % kUnitHalves != 0) return LoadValuesByPairs<kDim, kThreads>(values, from, dim, tokens);
   constexpr int kUnits = kDim / kUnitHalves;
-  constexpr int kStep = kAttentionThreads / kUnits;
-  const int unit = static_cast<int>(threadIdx.x % kUnits);
+  constexpr int kStep = kThreads / kUnits;
+  const int unit = static_cast<int>(threadIdx.x) % kUnits, first = static_cast<int>(threadIdx.x) / kUnits;
   if (unit * kUnitHalves >= dim) return;
+  from += first * dim + unit * kUnitHalves;
+  const uint32_t to = values + UnitOffset<kDim * 2>(first, unit);
 #pragma unroll
   for (int step = 0; step < kKvBlockTokens / kStep; ++step) {
-    const int token = static_cast<int>(threadIdx.x / kUnits) + step * kStep;
-    CopyUnitOrZero(values + UnitOffset<kDim * 2>(token, unit), from + token * dim + unit * kUnitHalves,
-                   token < tokens);
+    const int token = first + step * kStep;
+    const uint32_t place =
+        kStep % 8 == 0 ? to + step * kStep * kDim * 2 : values + UnitOffset<kDim * 2>(token, unit);
+    CopyUnitOrZero(place, from, token < tokens);
+    from += kStep * dim;
   }
 }
 
 // The tile's queries rounded to halves; zeros in rows and channels that do not exist.
-template <int kDim, int kRows>
+template <int kDim, int kRows, int kThreads>
 __device__ __forceinline__ void LoadQueries(uint32_t queries, const AttentionArguments& arguments,
                                             const QueryTile& tile) {
   constexpr int kPairs = kDim / 2;
   const int dim = arguments.heads.head_dim;
 #pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPairs; i += kAttentionThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPairs; i += kThreads) {
     const int r = i / kPairs, pair = i % kPairs;
     float2 value = {0, 0};
     if (r < tile.rows && pair * 2 < dim) {
@@ -146,25 +164,6 @@ __device__ __forceinline__ void LoadQueries(uint32_t queries, const AttentionArg
     StoreShared(queries + UnitOffset<kDim * 2>(r, pair / 4) + pair % 4 * 4, PackHalves(value.x, value.y));
   }
 }
-
-// What of a context is loaded into which matrix.
-struct Context {
-  const AttentionArguments& arguments;
-  int table;
-  int kv_head;
-  int tokens;  // that the tile sees
-
-  template <int kDim>
-  __device__ void Keys(uint32_t to, int block) const {
-    LoadKeys<kDim>(to, KvBlock(arguments, table, block, kv_head), arguments.heads.head_dim);
-  }
-  template <int kDim>
-  __device__ void Values(uint32_t to, int block) const {
-    const int dim = arguments.heads.head_dim;
-    LoadValues<kDim>(to, KvBlock(arguments, table, block, kv_head) + kKvBlockTokens * dim, dim,
-                     tokens - block * kKvBlockTokens);
-  }
-};
 
 // The place of the tile's row r in the result: [head_dim].
 __device__ __forceinline__ float* OutRow(const AttentionArguments& arguments, const QueryTile& tile, int r) {

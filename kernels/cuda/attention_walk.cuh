@@ -1,19 +1,23 @@
 #pragma once
 
-#include "kernels/cuda/attention_softmax.cuh"
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_chunk.cuh"
 
-// A thread block takes 64 (token, head) pairs of one KV head through all blocks of their context, 16 a warp,
-// with the next block's K and V on their way.
+// A thread block takes some groups of 16 (token, head) pairs of one KV head through all chunks of their
+// context, with the next chunk's K and V on their way.
 namespace ternion::cuda {
 
-inline constexpr int kWalkRows = kAttentionWarps * kWarpRows;
+// Shared memory holds four groups and a whole chunk, or of wide heads two groups and not all values.
+template <int kDim>
+inline constexpr int kWalkGroups = kDim <= 128 ? 4 : 2;
+template <int kDim>
+inline constexpr int kWalkMatrices = kDim <= 128 ? 2 * kChunkBlocks : kChunkBlocks + 2;
+template <int kDim>
+using WalkMemory = ChunkMemory<kDim, kWalkGroups<kDim>>;
 
-// Merges a finished chunk into the chunks before it and begins the next.
+// Merges a chunk into the chunks before it.
 template <int kTiles>
-__device__ __forceinline__ void MergeChunk(float scale, PartialSoftmax<kTiles>& chunk,
+__device__ __forceinline__ void MergeChunk(float scale, const PartialSoftmax<kTiles>& chunk,
                                            PartialSoftmax<kTiles>& all) {
-  chunk.Settle();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (chunk.most[half] == kMasked) continue;
@@ -28,74 +32,108 @@ __device__ __forceinline__ void MergeChunk(float scale, PartialSoftmax<kTiles>& 
       }
     }
   }
-  chunk.Reset();
 }
 
+// Fetches the blocks of a tile's context.
 template <int kDim>
-__device__ __forceinline__ void WalkBlock(const AttentionArguments& arguments, const Queries<kDim>& queries,
-                                          const WarpRows& rows, int block, uint32_t keys, uint32_t values,
-                                          PartialSoftmax<kDim / 8>& chunk) {
-  Scores scores;
-  ScoreBlock(queries, keys, scores);
-  rows.Mask(block, scores);
-  PerRow most, sums;
-  BlockMost(scores, most);
-  chunk.Advance(most, arguments.scale);
-  uint32_t weights[4][4];
-  WeighBlock(chunk.most, arguments.scale, scores, weights, sums);
-  chunk.total[0] += sums[0];
-  chunk.total[1] += sums[1];
+struct WalkLoader {
+  using Memory = WalkMemory<kDim>;
+  const AttentionArguments& arguments;
+  const Memory& memory;
+  const int32_t* table;  // the slice's
+  int kv_head;
+  int tokens;  // that the tile sees
+  int blocks;
+
+  // Where the chunk's blocks lie in the cache.
+  __device__ void Find(int chunk, int (&found)[kChunkBlocks]) const {
 #pragma unroll
-  for (int group = 0; group < 4; ++group) chunk.template AddValues<kDim>(weights[group], values, group, 0);
-}
+    for (int i = 0; i < kChunkBlocks; ++i) {
+      const int block = chunk * kChunkBlocks + i;
+      found[i] = block < blocks ? table[block] : 0;
+    }
+  }
+  __device__ void Keys(int chunk, const int (&found)[kChunkBlocks]) const {
+    const int end = min(kChunkBlocks, blocks - chunk * kChunkBlocks);
+#pragma unroll 1
+    for (int i = 0; i < end; ++i) {
+      LoadKeys<kDim, Memory::kThreads>(memory.Keys(i), KvBlock(arguments, Pick(found, i), kv_head),
+                                       arguments.heads.head_dim,
+                                       tokens - (chunk * kChunkBlocks + i) * kKvBlockTokens);
+    }
+  }
+  __device__ void Values(int chunk, const int (&found)[kChunkBlocks], int begin, int end) const {
+    const int dim = arguments.heads.head_dim;
+    end = min(end, blocks - chunk * kChunkBlocks);
+#pragma unroll 1
+    for (int i = begin; i < end; ++i) {
+      const __half* const from = KvBlock(arguments, Pick(found, i), kv_head) + kKvBlockTokens * dim;
+      LoadValues<kDim, Memory::kThreads>(memory.Values(i), from, dim,
+                                         tokens - (chunk * kChunkBlocks + i) * kKvBlockTokens);
+    }
+  }
+};
 
 template <int kDim>
-inline constexpr int kWalkBytes{kDim * 2 * kWalkRows + 4 * kMatrixBytes<kDim>};
-
-template <int kDim>
-__global__ void __launch_bounds__(kAttentionThreads, kBlocksAtOnce<kDim>)
-    WalkTiles(AttentionArguments arguments) {
+__global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(AttentionArguments arguments) {
+  using Memory = WalkMemory<kDim>;
+  constexpr bool kOwnValues = kWalkMatrices<kDim> == 2 * kChunkBlocks;
   StartNext();
-  const int tiles = arguments.heads.kv_heads * arguments.subtiles;
-  const int index = static_cast<int>(blockIdx.x) / tiles;
-  const WalkPiece piece = arguments.slices.walks[index];
-  if (index >= arguments.slices.counts->walks) return;
+  // The tiles of a piece, which has a longer context than the next one, start together.
+  const WalkPiece piece = arguments.slices.walks[blockIdx.z];
   const QueryTile tile = TileOf(arguments, piece.row, piece.tokens, piece.position,
-                                static_cast<int>(blockIdx.x) % tiles, kWalkRows);
+                                static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x), Memory::kRows);
   if (tile.rows <= 0) return;
-  const uint32_t query_matrix = SharedAddress(attention_memory);
-  const uint32_t stages = query_matrix + kWalkRows * kDim * 2;  // 2 of keys and values
-  const auto keys = [&](int block) { return stages + block % 2 * 2 * kMatrixBytes<kDim>; };
-  const auto values = [&](int block) { return keys(block) + kMatrixBytes<kDim>; };
-  const Context context = {arguments, piece.table, tile.kv_head, tile.LastPosition() + 1};
-  ZeroKeyPadding<kDim>(keys(0), arguments.heads.head_dim);
-  ZeroKeyPadding<kDim>(keys(1), arguments.heads.head_dim);
+  const Memory memory(kChunkBlocks, kWalkMatrices<kDim>);
+  const int tokens = tile.LastPosition() + 1;
+  const WalkLoader<kDim> loader = {
+      arguments,    memory, arguments.slices.tables + piece.table,
+      tile.kv_head, tokens, static_cast<int>(CeilDivide(tokens, kKvBlockTokens))};
+  int found[kChunkBlocks];
+  loader.Find(0, found);
   WaitForPrevious();
-
-  context.template Keys<kDim>(keys(0), 0);
-  context.template Values<kDim>(values(0), 0);
+  loader.Keys(0, found);
   CommitCopies();
-  LoadQueries<kDim, kWalkRows>(query_matrix, arguments, tile);
-  __syncthreads();
-  const WarpRows rows(tile, WarpIndex() * kWarpRows);
-  const Queries<kDim> queries(query_matrix + rows.first * kDim * 2);
-  PartialSoftmax<kDim / 8> chunk, all;
-  const int blocks = tile.LastPosition() / kKvBlockTokens + 1;
-  for (int block = 0; block < blocks; ++block) {
-    if (block + 1 < blocks) {
-      context.template Keys<kDim>(keys(block + 1), block + 1);
-      context.template Values<kDim>(values(block + 1), block + 1);
+  loader.Values(0, found, 0, memory.own_values);
+  CommitCopies();
+  LoadQueries<kDim, Memory::kRows, Memory::kThreads>(memory.queries, arguments, tile);
+
+  const WarpRows rows(tile, GroupOfWarp() * kWarpRows);
+  PartialSoftmax<kDim / 32> all;
+  for (int chunk = 0; chunk * kChunkBlocks < loader.blocks; ++chunk) {
+    int next[kChunkBlocks];
+    loader.Find(chunk + 1, next);
+    const int block = chunk * kChunkBlocks + WarpOfGroup();
+    const bool visible = block * kKvBlockTokens <= rows.last_position;
+    AwaitCopies<1>();
+    __syncthreads();  // the keys are there
+    Scores scores;
+    if (visible) ScoreChunk(memory, rows, block, scores);
+    __syncthreads();  // the keys are done with
+    if constexpr (kOwnValues) {
+      loader.Keys(chunk + 1, next);
+    } else {
+      loader.Values(chunk, found, memory.own_values, kChunkBlocks);
     }
     CommitCopies();
-    AwaitCopies<1>();
-    __syncthreads();
-    if (block * kKvBlockTokens <= rows.last_position) {
-      WalkBlock<kDim>(arguments, queries, rows, block, keys(block), values(block), chunk);
+    if (visible) StoreWeights(memory, rows, arguments.scale, scores);
+    AwaitCopies<kOwnValues ? 1 : 0>();
+    __syncthreads();  // weights and values are there
+    const int blocks = rows.last_position < 0 ? 0 : rows.last_position / kKvBlockTokens + 1;
+    PartialSoftmax<kDim / 32> softmax;
+    AddChunk(memory, rows, arguments.scale, min(kChunkBlocks, blocks - chunk * kChunkBlocks), softmax);
+    MergeChunk(arguments.scale, softmax, all);
+    __syncthreads();  // values and weights are done with
+    if constexpr (!kOwnValues) {
+      loader.Keys(chunk + 1, next);
+      CommitCopies();
     }
-    if ((block + 1) % kChunkBlocks == 0 || block + 1 == blocks) MergeChunk(arguments.scale, chunk, all);
-    __syncthreads();  // the next copies overwrite this block
+    loader.Values(chunk + 1, next, 0, memory.own_values);
+    CommitCopies();
+#pragma unroll
+    for (int i = 0; i < kChunkBlocks; ++i) found[i] = next[i];
   }
-  StoreResult(arguments, tile, rows, all, 0);
+  StoreResult(arguments, tile, rows, all, WarpOfGroup() * (kDim / 4));
 }
 
 }  // namespace ternion::cuda

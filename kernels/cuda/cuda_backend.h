@@ -15,8 +15,8 @@
 namespace ternion::cuda {
 
 // Intermediate results of operations. Operations run in order, so each may use a purpose's memory as its own; what one
-// hands to another has a purpose of its own.
-enum class Purpose { kCodes, kSums, kPartials, kWeights, kSlices, kCount };
+// hands to another has a purpose of its own. kCounters is zero between operations: whoever counts sets it back.
+enum class Purpose { kCodes, kSums, kPartials, kWeights, kSlices, kCounters, kCount };
 
 // Each operation is defined in the file of its name beside this one; contracts are in kernels/backend.h. One device, one
 // stream; used by one thread at a time.
@@ -73,6 +73,17 @@ class CudaBackend final : public Backend {
   void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
+  void NormTernaryLinear(const NormInput& input, const PackedTernary& w, TensorView<const float> weight_scale,
+                         QuantizedRows codes, TensorView<float> y) override;
+  void NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
+                      TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                      QuantizedRows codes, TensorView<float> y) override;
+  void NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
+                     TensorView<const float> gate_scale, TensorView<const float> up_scale,
+                     QuantizedRows codes, TensorView<float> y) override;
+  void SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
+                            TensorView<const float> weight_scale, QuantizedRows codes,
+                            TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
   void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;
@@ -84,6 +95,8 @@ class CudaBackend final : public Backend {
                    const KvSlices& slices, const KvLayer& cache) override;
   void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                  const KvLayer& cache, TensorView<float> out) override;
+  void RopeAttention(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,
+                     const KvSlices& slices, const KvLayer& cache, TensorView<float> out) override;
   void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;
   void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) override;
   void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
@@ -115,6 +128,9 @@ class CudaBackend final : public Backend {
   using Graph = std::unique_ptr<CUgraphExec_st, DestroyGraph>;
 
   absl::StatusOr<Graph> Record(absl::FunctionRef<absl::Status()> body);
+  // Attention; with cos_sin it turns the queries and keys, writes these and the values to the cache, and attends.
+  void Attend(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices, const KvLayer& cache,
+              const float* cos_sin, TensorView<float> out);
 
   const int device_;
   const Stream stream_;

@@ -1,52 +1,60 @@
 // The head, and the largest logit.
 //
-// Head: bound by reading the table (vocab * h * 2 bytes) for up to 16 rows. A warp multiplies 16 words with 8
-// or 16 rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits, from shared
-// memory; of the table each lane loads its own operands, 16 bytes at a time and eight at once: the sum over
-// channels is taken in an order in which a lane's eight neighbouring channels are its share of two
-// multiplications.
+// Head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles of 8
+// rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits: a kernel splits x into them
+// in the order of the operands, and spans of them pass through shared memory. Of the table each lane loads its own
+// operands, 16 bytes at a time, a batch ahead: the sum over channels is taken in an order in which a lane's eight
+// neighbouring channels are its share of two multiplications.
 //
 // Numerics: per batch of 128 channels, the products of the first terms and those of the other two are added
 // up apart; then first terms + others joins the logit. This does not depend on which rows and words stand
 // together.
 #include <algorithm>
 
+#include "kernels/cuda/attention_mma.cuh"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/rows.cuh"
 
 namespace ternion::cuda {
 namespace {
 
-constexpr int kHeadThreads = 256;
-constexpr int kHeadWarps = kHeadThreads / kWarp;
 constexpr int kWarpWords = 16;
-constexpr int kBlockWords = kHeadWarps * kWarpWords;
 constexpr int kTileRows = 8;  // of x, in one multiplication
-constexpr int kMostTiles = 2;
 constexpr int kTerms = 3;
 constexpr int kStep = 32;  // channels of two multiplications: 8 a lane
 constexpr int kBatchSteps = 4;
 constexpr int kBatch = kBatchSteps * kStep;
-constexpr int kSpan = 1024;  // channels of x in shared memory at a time
-// The 64 bytes more put the lanes' reads of a multiplication into different banks.
-constexpr int kTermBytes = kSpan * 2 + 64;
+constexpr int kSpanBatches = 2;  // of x in shared memory at a time
+constexpr int kSpanSteps = kSpanBatches * kBatchSteps;
+constexpr int kSpan = kSpanBatches * kBatch;
+constexpr int kStages = 3;  // spans in shared memory
+
+// 16 bytes a lane: a tile's operands of one step and term.
+using Operands = uint4[kWarp];
+using SpanOperands = Operands[kSpanSteps][kTerms];
 
 struct HeadArguments {
-  const float* x;  // [rows, h]
+  const float* x;       // [rows, h]
+  SpanOperands* terms;  // [tiles, spans] of x
   const BFloat16* table;
   float* logits;
   int64_t rows;
   int64_t vocab;
   int h;
+  int spans;
+};
+
+// A thread block of kTiles tiles: more words share what it loads of x.
+template <int kTiles>
+struct HeadShape {
+  static constexpr int kThreads = kTiles == 1 ? 256 : 512;
+  static constexpr int kAtOnce = kTiles == 1 ? 2 : 1;  // on a multiprocessor
+  static constexpr int kWords = kThreads / kWarp * kWarpWords;
+  static constexpr int kBytes = kStages * kTiles * static_cast<int>(sizeof(SpanOperands));
 };
 
 extern __shared__ uint4 head_memory[];
-
-// Of one row's term (0 to 2), kSpan channels.
-template <int kTiles>
-__device__ __forceinline__ char* TermRow(int term, int row) {
-  return reinterpret_cast<char*>(head_memory) + (term * kTiles * kTileRows + row) * kTermBytes;
-}
 
 __device__ __forceinline__ uint32_t BFloat16Bits(float x) {
   uint16_t bits;
@@ -60,54 +68,65 @@ __device__ __forceinline__ uint32_t TakeTerm(float& x) {
   x -= __uint_as_float(bits << 16);
   return bits;
 }
+__device__ __forceinline__ uint32_t TakeTerms(float& low, float& high) {
+  const uint32_t bits = TakeTerm(low);
+  return bits | TakeTerm(high) << 16;
+}
 
-// Splits the channels from `begin` on of x's rows; zeros behind the last channel.
-template <int kTiles>
-__device__ __forceinline__ void SplitRows(const HeadArguments& arguments, int64_t first_row, int rows,
-                                          int begin) {
-  constexpr int kFours = kSpan / 4;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kFours; i += kHeadThreads) {
-    const int row = i / kFours, column = i % kFours * 4;
-    float4 x = {0, 0, 0, 0};
-    if (begin + column < arguments.h) {
-      x = *reinterpret_cast<const float4*>(arguments.x + (first_row + row) * arguments.h + begin + column);
-    }
+// A warp splits a tile's step; zeros in rows and channels that do not exist.
+constexpr int kSplitThreads = 256;
+__global__ void __launch_bounds__(kSplitThreads) SplitTerms(HeadArguments arguments, int64_t steps) {
+  StartNext();
+  const int64_t warp = (int64_t{blockIdx.x} * kSplitThreads + threadIdx.x) / kWarp;
+  if (warp >= steps) return;
+  const int tile_steps = arguments.spans * kSpanSteps;
+  const int64_t tile = warp / tile_steps, row = tile * kTileRows + Lane() / 4;
+  const int step = static_cast<int>(warp % tile_steps), channel = step * kStep + Lane() % 4 * 8;
+  WaitForPrevious();
+  float4 low = {0, 0, 0, 0}, high = {0, 0, 0, 0};
+  if (row < arguments.rows && channel < arguments.h) {
+    const float4* const from = reinterpret_cast<const float4*>(arguments.x + row * arguments.h + channel);
+    low = from[0];
+    high = from[1];
+  }
+  SpanOperands& span = arguments.terms[tile * arguments.spans + step / kSpanSteps];
 #pragma unroll
-    for (int term = 0; term < kTerms; ++term) {
-      const uint32_t low = TakeTerm(x.x) | TakeTerm(x.y) << 16, high = TakeTerm(x.z) | TakeTerm(x.w) << 16;
-      *reinterpret_cast<uint2*>(TermRow<kTiles>(term, row) + column * 2) = {low, high};
-    }
+  for (int term = 0; term < kTerms; ++term) {
+    span[step % kSpanSteps][term][Lane()] = {TakeTerms(low.x, low.y), TakeTerms(low.z, low.w),
+                                             TakeTerms(high.x, high.y), TakeTerms(high.z, high.w)};
   }
 }
 
+// Starts the copy of a span of the block's tiles, if there is such a span.
 template <int kTiles>
-__device__ __forceinline__ void ZeroRows(int first) {
-  constexpr int kUnits = kTermBytes / 16;
-  const int rows = kTiles * kTileRows - first;
-  for (int i = static_cast<int>(threadIdx.x); i < kTerms * rows * kUnits; i += kHeadThreads) {
-    const int line = i / kUnits;
-    reinterpret_cast<uint4*>(TermRow<kTiles>(line / rows, first + line % rows))[i % kUnits] = {0, 0, 0, 0};
+__device__ __forceinline__ void LoadSpan(const HeadArguments& arguments, int64_t first_tile, int span) {
+  constexpr int kUnits = sizeof(SpanOperands) / kUnitBytes, kThreads = HeadShape<kTiles>::kThreads;
+  if (span < arguments.spans) {
+    const uint32_t stage = SharedAddress(head_memory) + span % kStages * kTiles * kUnits * kUnitBytes;
+#pragma unroll
+    for (int i = static_cast<int>(threadIdx.x); i < kTiles * kUnits; i += kThreads) {
+      const SpanOperands* const from = arguments.terms + (first_tile + i / kUnits) * arguments.spans + span;
+      CopyUnit(stage + i * kUnitBytes, reinterpret_cast<const uint4*>(from) + i % kUnits);
+    }
   }
+  CommitCopies();
 }
 
 // A lane's share of 16 words by kBatch channels: of words lane / 4 and lane / 4 + 8.
 struct TableBatch {
   uint4 words[2][kBatchSteps];
 
-  // `lane_words` point to the lane's first channel; `channel` is the batch's first plus that.
-  __device__ __forceinline__ void Load(const BFloat16* const (&lane_words)[2], int begin, int channel,
-                                       int h) {
+  // `lane_words` point to the lane's first channel; `begin` is the batch's first channel.
+  __device__ __forceinline__ void LoadStep(const BFloat16* const (&lane_words)[2], int begin, int step,
+                                           int h) {
 #pragma unroll
-    for (int step = 0; step < kBatchSteps; ++step) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        uint4& to = words[half][step];
-        to = {0, 0, 0, 0};
-        if (channel + step * kStep < h) {
-          asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                       : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w)
-                       : "l"(lane_words[half] + begin + step * kStep));
-        }
+    for (int half = 0; half < 2; ++half) {
+      uint4& to = words[half][step];
+      to = {0, 0, 0, 0};
+      if (begin + step * kStep + Lane() % 4 * 8 < h) {
+        asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w)
+                     : "l"(lane_words[half] + begin + step * kStep));
       }
     }
   }
@@ -115,31 +134,36 @@ struct TableBatch {
 
 __device__ __forceinline__ void MultiplyWords(float (&sum)[4], const uint4& low, const uint4& high,
                                               const uint4& x) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(low.x), "r"(high.x), "r"(low.y), "r"(high.y), "r"(x.x), "r"(x.y));
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(low.z), "r"(high.z), "r"(low.w), "r"(high.w), "r"(x.z), "r"(x.w));
 }
 
-// sums += batch . x for the batch that begins at channel `column` of shared memory.
+// sums += batch . x for the batch whose first step in `stage` (of all tiles) is first_step. The next batch is loaded
+// step by step.
 template <int kTiles>
-__device__ __forceinline__ void AddBatch(const TableBatch& batch, int column, float (&sums)[kTiles][4]) {
+__device__ __forceinline__ void AddBatch(const BFloat16* const (&lane_words)[2], int next_begin, int h,
+                                         const SpanOperands* stage, int first_step, TableBatch& batch,
+                                         float (&sums)[kTiles][4]) {
   float first[kTiles][4] = {}, others[kTiles][4] = {};
 #pragma unroll
   for (int step = 0; step < kBatchSteps; ++step) {
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
+    for (int term = 0; term < kTerms; ++term) {
 #pragma unroll
-      for (int term = 0; term < kTerms; ++term) {
-        const char* x = TermRow<kTiles>(term, tile * kTileRows + Lane() / 4) + (column + step * kStep) * 2;
+      for (int tile = 0; tile < kTiles; ++tile) {
         MultiplyWords(term == 0 ? first[tile] : others[tile], batch.words[0][step], batch.words[1][step],
-                      reinterpret_cast<const uint4*>(x)[Lane() % 4]);
+                      stage[tile][first_step + step][term][Lane()]);
       }
     }
+    batch.LoadStep(lane_words, next_begin, step, h);
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -149,63 +173,71 @@ __device__ __forceinline__ void AddBatch(const TableBatch& batch, int column, fl
 }
 
 template <int kTiles>
-__device__ __forceinline__ void StoreLogits(const HeadArguments& arguments, int64_t first_row, int rows,
-                                            int64_t word, const float (&sums)[kTiles][4]) {
+__device__ __forceinline__ void StoreLogits(const HeadArguments& arguments, int64_t first_row, int64_t word,
+                                            const float (&sums)[kTiles][4]) {
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int row = tile * kTileRows + Lane() % 4 * 2 + i % 2;
-      const int64_t v = word + i / 2 * 8;
-      if (row < rows && v < arguments.vocab)
-        arguments.logits[(first_row + row) * arguments.vocab + v] = sums[tile][i];
+      const int64_t row = first_row + tile * kTileRows + Lane() % 4 * 2 + i % 2, v = word + i / 2 * 8;
+      if (row < arguments.rows && v < arguments.vocab) {
+        arguments.logits[row * arguments.vocab + v] = sums[tile][i];
+      }
     }
   }
 }
 
 template <int kTiles>
-__global__ void __launch_bounds__(kHeadThreads, kTiles == 1 ? 3 : 2) Logits(HeadArguments arguments) {
+__global__ void __launch_bounds__(HeadShape<kTiles>::kThreads, HeadShape<kTiles>::kAtOnce)
+    Logits(HeadArguments arguments) {
   StartNext();
-  constexpr int kRows = kTiles * kTileRows;
   // Blocks of the same words follow each other, so that the table is read from memory once.
-  const int64_t groups = CeilDivide(arguments.rows, kRows);
-  const int64_t first_row = blockIdx.x % groups * kRows;
-  const int rows = static_cast<int>(min(int64_t{kRows}, arguments.rows - first_row));
-  const int64_t word = blockIdx.x / groups * kBlockWords + WarpIndex() * kWarpWords + Lane() / 4;
-  const int lane_channel = Lane() % 4 * 8;
+  const int64_t groups = CeilDivide(arguments.rows, kTiles * kTileRows);
+  const int64_t first_tile = blockIdx.x % groups * kTiles;
+  const int64_t word =
+      blockIdx.x / groups * HeadShape<kTiles>::kWords + WarpIndex() * kWarpWords + Lane() / 4;
   const BFloat16* lane_words[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     lane_words[half] =
-        arguments.table + min(word + half * 8, arguments.vocab - 1) * arguments.h + lane_channel;
+        arguments.table + min(word + half * 8, arguments.vocab - 1) * arguments.h + Lane() % 4 * 8;
   }
   TableBatch batch;
-  batch.Load(lane_words, 0, lane_channel, arguments.h);
-  if (rows < kRows) ZeroRows<kTiles>(rows);
+#pragma unroll
+  for (int step = 0; step < kBatchSteps; ++step) batch.LoadStep(lane_words, 0, step, arguments.h);
   WaitForPrevious();
+#pragma unroll
+  for (int span = 0; span < kStages - 1; ++span) LoadSpan<kTiles>(arguments, first_tile, span);
 
   float sums[kTiles][4] = {};
-  for (int span = 0; span < arguments.h; span += kSpan) {
-    SplitRows<kTiles>(arguments, first_row, rows, span);
-    __syncthreads();
-    const int end = min(arguments.h, span + kSpan);
-    for (int begin = span; begin < end; begin += kBatch) {
-      AddBatch<kTiles>(batch, begin - span, sums);
-      batch.Load(lane_words, begin + kBatch, begin + kBatch + lane_channel, arguments.h);
+  for (int span = 0; span < arguments.spans; ++span) {
+    AwaitCopies<kStages - 2>();
+    __syncthreads();  // this span is there, and the one before is done with
+    LoadSpan<kTiles>(arguments, first_tile, span + kStages - 1);
+    const auto* const stage = reinterpret_cast<const SpanOperands*>(head_memory) + span % kStages * kTiles;
+#pragma unroll 1
+    for (int i = 0; i < kSpanBatches; ++i) {
+      const int begin = span * kSpan + i * kBatch;
+      if (begin >= arguments.h) break;
+      AddBatch<kTiles>(lane_words, begin + kBatch, arguments.h, stage, i * kBatchSteps, batch, sums);
     }
-    __syncthreads();  // the next channels take the place of these
   }
-  StoreLogits<kTiles>(arguments, first_row, rows, word, sums);
+  StoreLogits<kTiles>(arguments, first_tile * kTileRows, word, sums);
 }
 
 template <int kTiles>
-void LaunchLogits(const Stream& stream, const HeadArguments& arguments) {
-  constexpr int kBytes = kTerms * kTiles * kTileRows * kTermBytes;
-  AllowSharedMemory(Logits<kTiles>, kBytes);
-  const int64_t blocks =
-      CeilDivide(arguments.rows, kTiles * kTileRows) * CeilDivide(arguments.vocab, int64_t{kBlockWords});
-  Launch(stream, Logits<kTiles>, {dim3(static_cast<unsigned>(blocks)), dim3(kHeadThreads), kBytes},
-         arguments);
+void LaunchLogits(CudaBackend& backend, HeadArguments arguments) {
+  using Shape = HeadShape<kTiles>;
+  const int64_t groups = CeilDivide(arguments.rows, kTiles * kTileRows);
+  arguments.terms = backend.Scratch<SpanOperands>(Purpose::kPartials, groups * kTiles * arguments.spans);
+  const int64_t steps = groups * kTiles * arguments.spans * kSpanSteps;  // a warp each
+  Launch(backend.launch_stream(), SplitTerms,
+         {dim3(static_cast<unsigned>(CeilDivide(steps * kWarp, kSplitThreads))), dim3(kSplitThreads)},
+         arguments, steps);
+  AllowSharedMemory(Logits<kTiles>, Shape::kBytes);
+  const int64_t blocks = groups * CeilDivide(arguments.vocab, int64_t{Shape::kWords});
+  Launch(backend.launch_stream(), Logits<kTiles>,
+         {dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads), Shape::kBytes}, arguments);
 }
 
 // A number and where it stands; nothing yet.
@@ -229,43 +261,73 @@ struct Largest {
 };
 
 constexpr int kArgMaxThreads = 256;
-constexpr int kArgMaxParts = kWarp;  // of a row
+constexpr int kArgMaxWarps = kArgMaxThreads / kWarp;
+// A row's parts: they fill half a device.
+constexpr int kFewRows = 8, kPartsOfFew = 64, kPartsOfMany = 16;
 
-// Of part x of row y.
-__global__ void __launch_bounds__(kArgMaxThreads)
-    LargestOfParts(const float* logits, int64_t vocab, float* values, int32_t* indices) {
-  StartNext();
-  constexpr int kWarps = kArgMaxThreads / kWarp;
-  __shared__ float warp_values[kWarps];
-  __shared__ int32_t warp_indices[kWarps];
-  const int64_t part_size = CeilDivide(vocab, kArgMaxParts);
-  const int64_t begin = blockIdx.x * part_size, end = min(vocab, begin + part_size);
-  const float* const row = logits + blockIdx.y * vocab;
-  WaitForPrevious();
+struct ArgMaxWork {
+  const float* logits = nullptr;
+  int64_t vocab = 0;
+  float* values = nullptr;      // [rows, parts]
+  int32_t* indices = nullptr;   // [rows, parts]
+  int32_t* arrivals = nullptr;  // [rows]: parts that are done
+  int32_t* ids = nullptr;
+};
+
+// The largest of part x of row y, in thread 0.
+template <bool kAligned>
+__device__ __forceinline__ Largest LargestOfPart(const ArgMaxWork& work) {
+  __shared__ float warp_values[kArgMaxWarps];
+  __shared__ int32_t warp_indices[kArgMaxWarps];
+  const float* const row = work.logits + blockIdx.y * work.vocab;
   Largest largest;
-#pragma unroll 8
-  for (int64_t i = begin + threadIdx.x; i < end; i += kArgMaxThreads)
-    largest.Take(row[i], static_cast<int32_t>(i));
+#pragma unroll 4
+  for (int64_t i = (int64_t{blockIdx.x} * kArgMaxThreads + threadIdx.x) * 4; i < work.vocab;
+       i += int64_t{gridDim.x} * kArgMaxThreads * 4) {
+    const Four<float> four = LoadFour<kAligned>(row + i, work.vocab - i);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (kAligned || i + j < work.vocab) largest.Take(four.v[j], static_cast<int32_t>(i + j));
+    }
+  }
   largest.TakeWarp();
   if (Lane() == 0) {
     warp_values[WarpIndex()] = largest.value;
     warp_indices[WarpIndex()] = largest.index;
   }
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (int warp = 1; warp < kWarps; ++warp) largest.Take(warp_values[warp], warp_indices[warp]);
-  values[blockIdx.y * kArgMaxParts + blockIdx.x] = largest.value;
-  indices[blockIdx.y * kArgMaxParts + blockIdx.x] = largest.index;
+  if (threadIdx.x == 0) {
+    for (int warp = 1; warp < kArgMaxWarps; ++warp) largest.Take(warp_values[warp], warp_indices[warp]);
+  }
+  return largest;
 }
 
-__global__ void __launch_bounds__(kWarp)
-    LargestOfRow(const float* values, const int32_t* indices, int32_t* ids) {
+// A block takes part x of row y; the row's last to end compares them all.
+template <bool kAligned>
+__global__ void __launch_bounds__(kArgMaxThreads) LargestOfRow(ArgMaxWork work) {
+  __shared__ bool last;
   StartNext();
   WaitForPrevious();
-  Largest largest;
-  largest.Take(values[blockIdx.x * kArgMaxParts + Lane()], indices[blockIdx.x * kArgMaxParts + Lane()]);
+  Largest largest = LargestOfPart<kAligned>(work);
+  const int parts = static_cast<int>(gridDim.x);
+  float* const values = work.values + int64_t{blockIdx.y} * parts;
+  int32_t* const indices = work.indices + int64_t{blockIdx.y} * parts;
+  if (threadIdx.x == 0) {
+    values[blockIdx.x] = largest.value;
+    indices[blockIdx.x] = largest.index;
+    __threadfence();
+    last = atomicAdd(work.arrivals + blockIdx.y, 1) == parts - 1;
+    if (last) work.arrivals[blockIdx.y] = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last || threadIdx.x >= kWarp) return;
+  largest = Largest();
+  for (int part = Lane(); part < parts; part += kWarp) {
+    largest.Take(__ldcg(values + part), __ldcg(indices + part));
+  }
   largest.TakeWarp();
-  if (Lane() == 0) ids[blockIdx.x] = largest.index == INT32_MAX ? 0 : largest.index;  // only NaN
+  if (Lane() == 0) work.ids[blockIdx.y] = largest.index == INT32_MAX ? 0 : largest.index;  // only NaN
 }
 
 }  // namespace
@@ -278,23 +340,35 @@ void CudaBackend::Head(TensorView<const float> x, TensorView<const BFloat16> tab
       reinterpret_cast<uintptr_t>(x.data()) % 16 == 0 && reinterpret_cast<uintptr_t>(table.data()) % 16 == 0,
       "Head: rows aligned to 16 bytes");
   if (logits.empty()) return;
-  const HeadArguments arguments = {x.data(), table.data(), logits.data(),
-                                   x.rows(), table.rows(), static_cast<int>(x.cols())};
-  if (x.rows() <= kTileRows) return LaunchLogits<1>(launch_stream(), arguments);
-  LaunchLogits<kMostTiles>(launch_stream(), arguments);
+  HeadArguments arguments = {};
+  arguments.x = x.data();
+  arguments.table = table.data();
+  arguments.logits = logits.data();
+  arguments.rows = x.rows();
+  arguments.vocab = table.rows();
+  arguments.h = static_cast<int>(x.cols());
+  arguments.spans = static_cast<int>(CeilDivide(x.cols(), int64_t{kSpan}));
+  if (x.rows() <= kTileRows) return LaunchLogits<1>(*this, arguments);
+  if (x.rows() <= 2 * kTileRows) return LaunchLogits<2>(*this, arguments);
+  LaunchLogits<4>(*this, arguments);
 }
 
 void CudaBackend::ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) {
   CHECK(ids.size() == logits.rows() && logits.cols() > 0, "ArgMax shapes");
   if (logits.rows() == 0) return;
-  const int64_t parts = logits.rows() * kArgMaxParts;
-  float* const values = Scratch<float>(Purpose::kPartials, 2 * parts);
-  int32_t* const indices = reinterpret_cast<int32_t*>(values + parts);
-  const dim3 grid(kArgMaxParts, static_cast<unsigned>(logits.rows()));
-  Launch(launch_stream(), LargestOfParts, {grid, dim3(kArgMaxThreads)}, logits.data(), logits.cols(), values,
-         indices);
-  Launch(launch_stream(), LargestOfRow, {dim3(static_cast<unsigned>(logits.rows())), dim3(kWarp)}, values,
-         indices, ids.data());
+  const int64_t row_parts = logits.rows() <= kFewRows ? kPartsOfFew : kPartsOfMany;
+  const int64_t parts = logits.rows() * row_parts;
+  ArgMaxWork work;
+  work.logits = logits.data();
+  work.vocab = logits.cols();
+  work.values = Scratch<float>(Purpose::kPartials, 2 * parts);
+  work.indices = reinterpret_cast<int32_t*>(work.values + parts);
+  work.arrivals = Scratch<int32_t>(Purpose::kCounters, logits.rows());
+  work.ids = ids.data();
+  const bool aligned = FoursAligned(work.vocab, work.logits);
+  const dim3 grid(static_cast<unsigned>(row_parts), static_cast<unsigned>(logits.rows()));
+  Launch(launch_stream(), aligned ? LargestOfRow<true> : LargestOfRow<false>, {grid, dim3(kArgMaxThreads)},
+         work);
 }
 
 }  // namespace ternion::cuda

@@ -42,9 +42,10 @@ struct HostSlices {
   std::vector<int32_t> row_position, row_slice, table_begin, tables;
   std::vector<WalkPiece> walks;
   std::vector<SplitPiece> splits;
-  std::vector<SplitRow> split_rows;
   int64_t records = 0;
   int64_t split_tokens = 0;
+  int64_t split_blocks = 0;
+  bool whole_slices = true;
 };
 
 void AddRows(const KvSlice& slice, int32_t index, HostSlices& all) {
@@ -67,25 +68,28 @@ void AddWalks(const KvSlice& slice, int32_t table, HostSlices& all) {
   }
 }
 
-void AddSplits(const KvSlice& slice, int32_t table, HostSlices& all) {
+void AddSplits(const KvSlice& slice, HostSlices& all) {
+  all.whole_slices = all.whole_slices && slice.rows <= kSplitTokens;
   for (int64_t begin = 0; begin < slice.rows; begin += kSplitTokens) {
     const int64_t tokens = std::min<int64_t>(kSplitTokens, slice.rows - begin);
-    const int64_t chunks = Chunks(slice.position + begin + tokens - 1);
-    const int32_t row = static_cast<int32_t>(slice.row_begin + begin);
-    const int32_t position = static_cast<int32_t>(slice.position + begin);
-    const int32_t stride = static_cast<int32_t>(tokens);
-    all.split_tokens = std::max(all.split_tokens, tokens);
+    const int64_t last = slice.position + begin + tokens - 1, chunks = Chunks(last);
+    SplitPiece piece = {};
+    piece.row = static_cast<int32_t>(slice.row_begin + begin);
+    piece.tokens = static_cast<int32_t>(tokens);
+    piece.position = static_cast<int32_t>(slice.position + begin);
+    piece.settled = static_cast<int32_t>(slice.position);
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      const auto record = static_cast<int32_t>(all.records + chunk * tokens);
-      all.splits.push_back({row, stride, position, table, static_cast<int32_t>(chunk),
-                            static_cast<int32_t>(chunks), record, static_cast<int32_t>(slice.position)});
+      piece.chunk = static_cast<int32_t>(chunk);
+      piece.record = static_cast<int32_t>(all.records + chunk * tokens);
+      for (int64_t i = 0; i < kChunkBlocks; ++i) {
+        const auto block = static_cast<size_t>(chunk * kChunkBlocks + i);
+        piece.blocks[i] = block < slice.block_table.size() ? slice.block_table[block] : 0;
+      }
+      all.splits.push_back(piece);
     }
-    if (chunks == 1) continue;
-    for (int32_t i = 0; i < tokens; ++i) {
-      all.split_rows.push_back({row + i, static_cast<int32_t>(Chunks(position + i)),
-                                static_cast<int32_t>(all.records) + i, stride});
-    }
-    all.records += chunks * tokens;
+    all.split_tokens = std::max(all.split_tokens, tokens);
+    all.split_blocks = std::max(all.split_blocks, std::min<int64_t>(kChunkBlocks, last / kKvBlockTokens + 1));
+    if (chunks > 1) all.records += chunks * tokens;
   }
 }
 
@@ -104,9 +108,9 @@ HostSlices Arrange(absl::Span<const KvSlice> slices) {
     all.tables.insert(all.tables.end(), slice.block_table.begin(), slice.block_table.begin() + blocks);
     const int64_t records = slice.rows * Chunks(last);
     if (slice.rows == 1) {
-      AddSplits(slice, table, all);
+      AddSplits(slice, all);
     } else if (slice.rows <= kMostSplitRows && records <= std::min(kMostSliceRecords, records_left)) {
-      AddSplits(slice, table, all);
+      AddSplits(slice, all);
       records_left -= records;
     } else {
       AddWalks(slice, table, all);
@@ -135,34 +139,24 @@ KvSlices UploadedSlices::Upload(absl::Span<const KvSlice> slices_host, StagingRi
   const int64_t slices = Room(all.table_begin.size(), kLeastSlices),
                 tables = Room(all.tables.size(), kLeastTables);
   plan_ = {Room(all.walks.size()), Room(all.splits.size()), Room(all.split_tokens),
-           Room(all.split_rows.size()), Room(all.records)};
-  const std::vector<AttentionCounts> counts = {{static_cast<int32_t>(all.walks.size()),
-                                                static_cast<int32_t>(all.splits.size()),
-                                                static_cast<int32_t>(all.split_rows.size())}};
+           Room(all.split_blocks), Room(all.records),       all.whole_slices && all.walks.empty()};
   bytes_.clear();
-  const size_t places[] = {Place(counts, 1, bytes_),
-                           Place(all.row_position, rows, bytes_),
-                           Place(all.row_slice, rows, bytes_),
-                           Place(all.table_begin, slices, bytes_),
-                           Place(all.tables, tables, bytes_),
-                           Place(all.walks, plan_.walks, bytes_),
-                           Place(all.splits, plan_.splits, bytes_),
-                           Place(all.split_rows, plan_.split_rows, bytes_)};
+  const size_t places[] = {Place(all.row_position, rows, bytes_),  Place(all.row_slice, rows, bytes_),
+                           Place(all.table_begin, slices, bytes_), Place(all.tables, tables, bytes_),
+                           Place(all.walks, plan_.walks, bytes_),  Place(all.splits, plan_.splits, bytes_)};
   char* const base = static_cast<char*>(memory_.Reserve(bytes_.size()));
   staging.UploadTo(base, bytes_.data(), bytes_.size());
   const auto at = [&](int place) { return reinterpret_cast<const int32_t*>(base + places[place]); };
-  device_ = {at(1),
+  device_ = {at(0),
+             at(1),
              at(2),
              at(3),
-             at(4),
              rows,
-             reinterpret_cast<const AttentionCounts*>(at(0)),
-             reinterpret_cast<const WalkPiece*>(at(5)),
-             reinterpret_cast<const SplitPiece*>(at(6)),
-             reinterpret_cast<const SplitRow*>(at(7))};
+             reinterpret_cast<const WalkPiece*>(at(4)),
+             reinterpret_cast<const SplitPiece*>(at(5))};
   shape_ = Mix(0, reinterpret_cast<uintptr_t>(base));
-  for (int64_t part : {rows, slices, tables, plan_.walks, plan_.splits, plan_.split_tokens, plan_.split_rows,
-                       plan_.records}) {
+  for (int64_t part : {rows, slices, tables, plan_.walks, plan_.splits, plan_.split_tokens,
+                       plan_.split_blocks, plan_.records, int64_t{plan_.whole_slices}}) {
     shape_ = Mix(shape_, static_cast<uint64_t>(part));
   }
   const auto [least, most] = std::minmax_element(all.tables.begin(), all.tables.end());

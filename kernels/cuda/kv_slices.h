@@ -23,32 +23,18 @@ struct alignas(16) WalkPiece {
 };
 inline constexpr int kWalkTokens = 64;
 
-// One chunk of the context of some tokens of one slice.
+// One chunk of the context of some tokens of one slice. The pieces of the same tokens follow each other.
 struct alignas(16) SplitPiece {
   int32_t row;
   int32_t tokens;  // 1 to kSplitTokens
   int32_t position;
-  int32_t table;
-  int32_t chunk;    // positions from chunk * kChunkTokens on
-  int32_t chunks;   // that the last token sees; 1: the chunk's result is the answer
-  int32_t record;   // where the first token's partial result goes, when there are several
   int32_t settled;  // positions before this one were written by earlier steps
+  int32_t chunk;    // positions from chunk * kChunkTokens on
+  int32_t record;  // where the first token's partial result goes, if it sees several chunks; then the others'
+  int32_t unused[2];
+  int32_t blocks[kChunkBlocks];  // of the cache: the chunk's
 };
 inline constexpr int kSplitTokens = 16;
-
-// A token whose partial results lie in the records record, record + stride, ...
-struct alignas(16) SplitRow {
-  int32_t row;
-  int32_t chunks;
-  int32_t record;
-  int32_t stride;
-};
-
-struct AttentionCounts {
-  int32_t walks;
-  int32_t splits;
-  int32_t split_rows;
-};
 
 // A step's slices as kernels read them. All arrays lie at addresses that stay the same from step to step,
 // unless KvSlices::shape changes, so that recorded kernels find the step's own values there. They are copied
@@ -61,12 +47,10 @@ struct DeviceSlices {
   const int32_t* tables = nullptr;        // all slices' block tables, one after the other
   int64_t rows = 0;                       // rows that slices may cover: one more than the last one's number
 
-  // What Attention does, whatever its heads. Kernels are launched for AttentionPlan's numbers, and what lies
-  // beyond the counts has nothing to do.
-  const AttentionCounts* counts = nullptr;
+  // What Attention does, whatever its heads. Kernels are launched for AttentionPlan's numbers; pieces beyond
+  // the step's own have no tokens.
   const WalkPiece* walks = nullptr;  // the longest context first
   const SplitPiece* splits = nullptr;
-  const SplitRow* split_rows = nullptr;
 };
 
 // Upper bounds, part of KvSlices::shape.
@@ -74,8 +58,9 @@ struct AttentionPlan {
   int64_t walks = 0;
   int64_t splits = 0;
   int64_t split_tokens = 0;  // of the largest SplitPiece
-  int64_t split_rows = 0;
+  int64_t split_blocks = 0;  // of a chunk that a SplitPiece sees: 1, 2 or 4
   int64_t records = 0;
+  bool whole_slices = true;  // no walks, and every SplitPiece has all tokens of its slice
 };
 
 // Owns them.

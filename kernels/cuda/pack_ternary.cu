@@ -1,5 +1,6 @@
-// Packing into bit planes. The host reads a chunk of outputs at a time; the staging ring copies it on while the next is
-// read. A thread makes one word of both planes from 32 codes. Bound by the reader.
+// Packing into bit planes, and by input where a matrix has that form too. The host reads a chunk of outputs at a time; the
+// staging ring copies it on while the next is read. A thread makes one word of both planes from 32 codes, or one word of
+// an input from 16. Bound by the reader.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/ternary_layout.h"
+#include "kernels/cuda/ternary_sparse.h"
 #include "kernels/status.h"
 
 namespace ternion::cuda {
@@ -46,6 +48,24 @@ __global__ void __launch_bounds__(kThreads)
   data[unit_of_all * 2 * kUnitWords + kUnitWords + word] = plane1;
 }
 
+// Words of the form by input (kernels/cuda/ternary_sparse.h) from the same codes, which are those of tiles from
+// `first_tile` on.
+__global__ void __launch_bounds__(kThreads)
+    PackByInputKernel(const uint8_t* codes, int64_t stride, int64_t inputs, int64_t first_tile, int columns,
+                      uint32_t* data) {
+  StartNext();
+  WaitForPrevious();
+  const int64_t input = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (input >= inputs) return;
+  const uint8_t* const from = codes + int64_t{blockIdx.y} * kTileOutputs * stride + input;
+  uint32_t word = 0;
+#pragma unroll
+  for (int i = 0; i < kTileOutputs; ++i) word |= static_cast<uint32_t>(from[i * stride]) << 2 * i;
+  const int64_t tile = first_tile + blockIdx.y, group = tile / (8 * columns);
+  const int in_group = static_cast<int>(tile % (8 * columns)), j = in_group / 8, g = in_group % 8;
+  data[(group * inputs + input) * (8 * columns) + columns * g + j] = word;
+}
+
 absl::Status CheckCodes(int64_t output, absl::Span<const uint8_t> codes) {
   uint8_t largest = 0;
   for (uint8_t code : codes) largest = std::max(largest, code);
@@ -74,7 +94,11 @@ absl::StatusOr<PackedTernary> CudaBackend::PackTernary(TernaryLayout layout, int
   CHECK(outputs > 0 && inputs > 0 && inputs <= kMaxInputs,
         "a ternary matrix has 1 to 2^23 inputs and an output");
   PackedTernary packed{layout, outputs, inputs, {}};
-  TERNION_ASSIGN_OR_RETURN(packed.data, Allocate(static_cast<size_t>(PackedBytes(outputs, inputs))));
+  const ByInputCopy copy = ByInputCopyOn(*this, layout, outputs, inputs);
+  const int64_t bytes = PackedBytes(outputs, inputs) + copy.bytes;
+  TERNION_ASSIGN_OR_RETURN(packed.data, Allocate(static_cast<size_t>(bytes)));
+  uint32_t* const by_input =
+      reinterpret_cast<uint32_t*>(static_cast<uint8_t*>(packed.data.data()) + PackedBytes(outputs, inputs));
   const int64_t units = Units(inputs), stride = units * kUnitInputs;
   const int64_t chunk_tiles = std::max<int64_t>(1, kChunkBytes / (kTileOutputs * stride));
   std::vector<uint8_t> codes;
@@ -87,6 +111,11 @@ absl::StatusOr<PackedTernary> CudaBackend::PackTernary(TernaryLayout layout, int
     const int64_t blocks = CeilDivide(tiles * units * kUnitWords, kThreads);
     Launch(stream_, PackKernel, {dim3(static_cast<unsigned>(blocks)), dim3(kThreads)}, staged, tiles, units,
            static_cast<uint32_t*>(packed.data.data()) + tile * units * 2 * kUnitWords);
+    if (copy.columns == 0) continue;
+    Launch(stream_, PackByInputKernel,
+           {dim3(static_cast<unsigned>(CeilDivide(inputs, kThreads)), static_cast<unsigned>(tiles)),
+            dim3(kThreads)},
+           staged, stride, inputs, tile, copy.columns, by_input);
   }
   // Kernels fetch weights before they wait for the kernels before them.
   CUDA_CHECK(cudaStreamSynchronize(stream_.handle));

@@ -60,12 +60,16 @@ __device__ __forceinline__ void Normalize(const RowWork& work, const Four<float>
   SumSegments(
       row, work.n, work.segment, [](const Four<float>& x) { return Squares(x); }, sums);
   const float sum = BlockSumOfSegments(sums, work.n / work.segment);
-  const float root = RootMeanSquare(sum, static_cast<float>(work.n), work.eps);
+  const Quotient root(RootMeanSquare(sum, static_cast<float>(work.n), work.eps));
   __pipeline_wait_prior(0);  // each thread reads only the weights that it fetched
+  const auto normalize = [&](const auto& by) {
 #pragma unroll
-  for (int v = 0; v < kFours; ++v) {
-    if (row.Index(v) < work.n / 4) row.x[v] = Normalized(row.x[v], root, weight[row.Index(v)]);
-  }
+    for (int v = 0; v < kFours; ++v) {
+      if (row.Index(v) < work.n / 4) row.x[v] = Normalized(row.x[v], by, weight[row.Index(v)]);
+    }
+  };
+  if (__builtin_expect(root.exact(), true)) return normalize(root);
+  normalize(root.by());
 }
 
 template <int kFours>
@@ -109,12 +113,17 @@ __device__ __forceinline__ void FetchWeights(const RowWork& work, Four<float>* w
   __pipeline_commit();
 }
 
-// From the row to the unit of its codes. shared: [n] weights if there is a norm, then the row's segment sums.
+// From the row to the unit of its codes. shared: the weights [n] and the segment sums of the norm if there is one, then the
+// segment sums of the magnitudes.
 template <int kFours>
 __device__ __forceinline__ CodeUnit PrepareRow(const RowWork& work, Four<float>* shared,
                                                OwnChannels<kFours>& row) {
-  float* const sums = reinterpret_cast<float*>(shared + (work.weight == nullptr ? 0 : work.n / 4));
-  if (work.weight != nullptr) Normalize(work, shared, sums, row);
+  float* sums = reinterpret_cast<float*>(shared);
+  if (work.weight != nullptr) {
+    sums += work.n;
+    Normalize(work, shared, sums, row);
+    sums += work.n / work.segment;  // warps may still add them
+  }
   if (work.keep < work.n) KeepLargest(work.keep, row);
   return UnitOf(work, sums, row);
 }
@@ -123,8 +132,8 @@ inline constexpr int kMostFours = 8;
 inline constexpr int64_t kMostChannels = int64_t{4} * kMostFours * kMostThreads;
 
 inline size_t SharedBytes(const RowWork& work) {
-  const int sums = work.n / std::min<int>(work.segment, kMeanSegment);
-  return static_cast<size_t>((work.weight == nullptr ? 0 : work.n) + sums) * sizeof(float);
+  const int of_norm = work.weight == nullptr ? 0 : work.n + work.n / work.segment;
+  return static_cast<size_t>(of_norm + (work.int4 ? work.n / kMeanSegment : 0)) * sizeof(float);
 }
 
 inline constexpr size_t kStaticBytes = 8 << 10;  // of shared memory, at most, beside SharedBytes

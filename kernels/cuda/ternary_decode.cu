@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/ternary_decode.cuh"
+#include "kernels/cuda/ternary_division.cuh"
 #include "kernels/cuda/ternary_epilogue.cuh"
 #include "kernels/cuda/ternary_mma.cuh"
 #include "kernels/cuda/ternary_pipeline.cuh"
@@ -19,21 +20,6 @@ namespace {
 
 constexpr int kMostWarps = 10;
 constexpr int kPlaneWords = kUnitInputs / 32 * kPlanes;  // of one unit of one token
-
-// A part of things that are divided as evenly as possible: the first `more` parts have one more than `each`.
-struct Part {
-  int first;
-  int count;
-};
-struct Division {
-  int each;
-  int more;
-
-  static Division Of(int64_t things, int64_t parts) {
-    return {static_cast<int>(things / parts), static_cast<int>(things % parts)};
-  }
-  __device__ Part part(int i) const { return {i * each + min(i, more), each + (i < more)}; }
-};
 
 // The launch, and where things lie in shared memory, in bytes: barriers first.
 struct DecodeShape {

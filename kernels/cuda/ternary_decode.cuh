@@ -36,7 +36,7 @@ __host__ __device__ __forceinline__ int WeighPlanes(int even, int odd, int q) {
 }
 
 // Codes input .. input + 3 of a row, zeros beyond its end. Not inlined: it is the rare road of LoadCodes.
-__device__ __noinline__ uint32_t LoadFew(const int8_t* row, int input, int inputs) {
+inline __device__ __noinline__ uint32_t LoadFew(const int8_t* row, int input, int inputs) {
   uint32_t word = 0;
   for (int b = 0; b < 4 && input + b < inputs; ++b) {
     word |= static_cast<uint32_t>(static_cast<uint8_t>(row[input + b])) << 8 * b;

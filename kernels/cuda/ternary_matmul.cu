@@ -1,7 +1,8 @@
-// Which kernel runs a ternary matmul: by its number of tokens and by the device.
+// Which kernel runs a ternary matmul: by its number of tokens, its layout and the device.
 #include "kernels/cuda/ternary_layout.h"
 #include "kernels/cuda/ternary_prefill.h"
 #include "kernels/cuda/ternary_rows.h"
+#include "kernels/cuda/ternary_sparse.h"
 
 namespace ternion::cuda {
 namespace {
@@ -17,10 +18,21 @@ MatmulWork WorkOf(const PackedTernary& w, TensorView<const int8_t> codes) {
   return work;
 }
 
+// One matrix: by input where it has that form, and the codes are one aligned row.
+void RunMatrix(CudaBackend& backend, const PackedTernary& w, MatmulWork work, Epilogue epilogue) {
+  const uint8_t* const by_input = ByInput(backend, w);
+  if (by_input == nullptr || work.tokens != 1 || reinterpret_cast<uintptr_t>(work.codes) % 4 != 0) {
+    return RunTernary(backend, {work}, epilogue);
+  }
+  work.weights = by_input;
+  TernarySparse(backend, work, epilogue);
+}
+
 }  // namespace
 
 void RunTernary(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
   const MatmulWork& matmul = work.matmul;
+  if (TernaryShortTakes(backend, work)) return TernaryShort(backend, work, epilogue);
   if (TernaryDecodeFits(backend, matmul)) return TernaryDecode(backend, work, epilogue);
   if (matmul.tokens <= kBatchTokens || !TernaryPrefillSupported(backend.properties())) {
     return TernaryBatch(backend, work, epilogue);
@@ -39,7 +51,7 @@ void CudaBackend::TernaryMatmul(const PackedTernary& w, TensorView<const int8_t>
   MatmulWork work = WorkOf(w, codes);
   if (work.tokens == 0) return;
   work.sums = out.data();
-  RunTernary(*this, {work}, Epilogue::kSums);
+  RunMatrix(*this, w, work, Epilogue::kSums);
 }
 
 void CudaBackend::TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorView<const float> weight_scale,
@@ -52,7 +64,7 @@ void CudaBackend::TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorV
   work.y = y.data();
   work.row_scale = x.scales.data();
   work.weight_scale = weight_scale.data();
-  RunTernary(*this, {work}, add ? Epilogue::kAdd : Epilogue::kStore);
+  RunMatrix(*this, w, work, add ? Epilogue::kAdd : Epilogue::kStore);
 }
 
 }  // namespace ternion::cuda

@@ -19,6 +19,9 @@ struct RowsWork {
 inline constexpr int64_t kDecodeTokens = 4;
 bool TernaryDecodeFits(const CudaBackend& backend, const MatmulWork& work);
 void TernaryDecode(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
+// The same where a block's share of the weights is small.
+bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work);
+void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
 
 // Any number of tokens, kBatchTokens at a time.
 inline constexpr int64_t kBatchTokens = 64;

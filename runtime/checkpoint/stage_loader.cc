@@ -27,7 +27,7 @@ class StageLoader {
     const WeightMemory memory = PredictWeightMemory(config, grid);
     total_bytes_ = std::max<int64_t>(1, memory.ternary_bytes + memory.embedding_bytes);
     weights_.shard = ShardLayer(shape_, grid.tp, grid.tp_rank());
-    weights_.layer_range = StageLayers(shape_.layers, grid.pp, grid.stage());
+    weights_.layer_range = StageLayers(shape_, grid.pp, grid.stage());
   }
 
   absl::StatusOr<StageWeights> Load() {
@@ -93,7 +93,7 @@ class StageLoader {
       TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", {0, ffn}, ffn));
     }
     TERNION_ASSIGN_OR_RETURN(
-        layer.down, LoadMatrices(TernaryLayout::kByInput, {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
+        layer.down, LoadMatrices(DownLayout(config_), {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
     return absl::OkStatus();
   }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "kernels/status.h"
@@ -65,6 +67,7 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
                            backend.Allocate(kHeadRows * config.shape.vocab * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->drawn_, backend.Allocate(kHeadRows * sizeof(int32_t)));
+  stage->reads_ = MakeDelayedReads(backend);
   return stage;
 }
 
@@ -96,6 +99,8 @@ absl::Status Stage::RunLayers(const KvSlices& slices, const KvCache& cache, int6
   for (size_t i = 0; i < layers_.size(); ++i) {
     TERNION_RETURN_IF_ERROR(
         layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i), cos_sin, slices, tokens, x));
+    // The next stage may be waiting for the step before this one.
+    if (link_ != nullptr) TERNION_RETURN_IF_ERROR(link_->Progress().status());
     if (observer_) observer_(weights_->layer_range.begin + static_cast<int64_t>(i) + 1, x);
   }
   return absl::OkStatus();
@@ -116,6 +121,30 @@ absl::Status Stage::ReplayLayers(const KvSlices& slices, const KvCache& cache, i
 }
 
 absl::Status Stage::Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take) {
+  return MakeLogits(tokens, requests,
+                    [&](absl::Span<const LogitsRequest> some, int64_t first, TensorView<const float> logits) {
+                      AnswerRequests(some, first, logits, take);
+                    });
+}
+
+absl::Status Stage::Draw(int64_t tokens, absl::Span<const LogitsRequest> requests) {
+  return MakeLogits(tokens, requests,
+                    [&](absl::Span<const LogitsRequest> some, int64_t, TensorView<const float> logits) {
+                      const auto drawn = DrawIds(some, logits);
+                      reads_->Start(drawn.data(), drawn.bytes());
+                    });
+}
+
+std::vector<int32_t> Stage::TakeDrawn(int64_t requests) {
+  std::vector<int32_t> ids(requests);
+  for (int64_t first = 0; first < requests; first += kHeadRows) {
+    const std::string bytes = reads_->Take();
+    std::memcpy(ids.data() + first, bytes.data(), bytes.size());
+  }
+  return ids;
+}
+
+absl::Status Stage::MakeLogits(int64_t tokens, absl::Span<const LogitsRequest> requests, UseLogits use) {
   const int64_t h = config_->shape.hidden;
   const int64_t shard = weights_->shard.vocab.size();
   const auto all = all_residual_.As<float>(tokens, h);
@@ -133,7 +162,7 @@ absl::Status Stage::Logits(int64_t tokens, absl::Span<const LogitsRequest> reque
     backend_->SelectRows(all, rows, selected);
     backend_->Head(selected, table.As<const BFloat16>(shard, h), logits);
     TERNION_RETURN_IF_ERROR(ranks_->GatherColumns(logits, vocab_columns_, all_logits));
-    if (ranks_->rank() == 0) AnswerRequests(some, first, all_logits, take);
+    if (ranks_->rank() == 0) use(some, first, all_logits);
   }
   return absl::OkStatus();
 }
@@ -149,12 +178,8 @@ absl::Status Stage::NormalizeRows(int64_t tokens, TensorView<float> all) {
   return ranks_->GatherRows(normed, all);
 }
 
-void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first,
-                           TensorView<const float> logits, const TakeLogits& take) {
-  const int64_t vocab = logits.cols();
-  const bool any_whole =
-      std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& r) { return r.whole; });
-  std::vector<int32_t> ids(requests.size(), -1);
+TensorView<const int32_t> Stage::DrawIds(absl::Span<const LogitsRequest> requests,
+                                         TensorView<const float> logits) {
   std::vector<SampleRow> draws;
   for (const LogitsRequest& request : requests) draws.push_back(request.sample.value_or(SampleRow()));
   const auto drawn = drawn_.As<int32_t>(1, logits.rows());
@@ -163,6 +188,16 @@ void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t fir
   } else {
     backend_->Sample(logits, draws, drawn);
   }
+  return drawn;
+}
+
+void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first,
+                           TensorView<const float> logits, const TakeLogits& take) {
+  const int64_t vocab = logits.cols();
+  const bool any_whole =
+      std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& r) { return r.whole; });
+  std::vector<int32_t> ids(requests.size(), -1);
+  const auto drawn = DrawIds(requests, logits);
   backend_->CopyToHost(ids.data(), drawn.data(), drawn.bytes());
   if (any_whole) {
     host_logits_.resize(logits.size());

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/delayed_reads.h"
 #include "parallel/process_grid.h"
 #include "parallel/tensor_parallel.h"
 #include "runtime/cache/kv_cache.h"
@@ -57,6 +58,13 @@ class Stage {
   // Last stage, after Forward of T tokens; rows ascend. Every rank of the stage takes part, the first one gets answers.
   absl::Status Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take);
 
+  // The same in two halves, where ids alone are wanted, so that the next step can be enqueued before this one's ids have
+  // come. Every rank of the stage calls Draw; the first one then has the ids, oldest step first: DrawnReady does not
+  // wait, TakeDrawn does.
+  absl::Status Draw(int64_t tokens, absl::Span<const LogitsRequest> requests);
+  bool DrawnReady() { return reads_->Ready(); }
+  std::vector<int32_t> TakeDrawn(int64_t requests);
+
   // Called with the residual after each layer [owned, h], layer 0 being what the stage started from; for tests.
   using Observer = std::function<void(int64_t layer, TensorView<const float> residual)>;
   void Observe(Observer observer) { observer_ = std::move(observer); }
@@ -67,6 +75,11 @@ class Stage {
   absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                             TensorView<float> x);
   absl::Status NormalizeRows(int64_t tokens, TensorView<float> all);
+  // For kHeadRows requests at a time, on the first rank: `use` gets them, the first one's number, and their logits.
+  using UseLogits = absl::FunctionRef<void(absl::Span<const LogitsRequest> requests, int64_t first,
+                                           TensorView<const float> logits)>;
+  absl::Status MakeLogits(int64_t tokens, absl::Span<const LogitsRequest> requests, UseLogits use);
+  TensorView<const int32_t> DrawIds(absl::Span<const LogitsRequest> requests, TensorView<const float> logits);
   void AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first, TensorView<const float> logits,
                       const TakeLogits& take);
 
@@ -86,6 +99,7 @@ class Stage {
   Buffer all_logits_;    // float32 [kHeadRows, vocab]
   Buffer drawn_;         // int32 [1, kHeadRows]
   std::vector<float> host_logits_;
+  std::unique_ptr<DelayedReads> reads_;
   WireBytes* counters_ = nullptr;
   std::map<uint64_t, WireCount> replayed_bytes_;  // what the recorded step of a key sends
   Observer observer_;

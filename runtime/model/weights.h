@@ -20,8 +20,9 @@ struct TernaryLinear {
 };
 
 // How o_proj lies: by input where a top-K leaves zeros to skip, else by output, which reads faster when all is read.
-// down_proj lies by input always: ReLU^2 leaves zeros, and SiLU a matrix that is large enough for both.
 TernaryLayout OutputLayout(const ModelConfig& config);
+// How down_proj lies: by input where ReLU^2 leaves zeros.
+TernaryLayout DownLayout(const ModelConfig& config);
 
 // One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
 struct LayerWeights {
@@ -33,7 +34,7 @@ struct LayerWeights {
   TernaryLinear gate;    // kByOutput [ffn.size(), h]
   TernaryLinear up;      // kByOutput [ffn.size(), h]
   Buffer ffn_sub_norm;   // [1, ffn channels of all ranks]
-  TernaryLinear down;    // kByInput [h, ffn.size()]
+  TernaryLinear down;    // DownLayout [h, ffn.size()]
 };
 
 // What one rank holds of a model.
@@ -70,13 +71,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenCheckpoint(const std::filesyst
 // function of layer, matrix, row and column. Trits are uniform over -1, 0, 1.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenSynthetic(const std::filesystem::path& config_file);
 
-// Bytes of packed weights, embedding, head, norms on a rank; what Load will allocate.
+// Bytes of packed weights, embedding, head, norms on a rank; what Load will allocate. On a GPU some matrices are there
+// twice (ByInputCopyOf).
 struct WeightMemory {
   int64_t ternary_bytes = 0;
   int64_t embedding_bytes = 0;  // embedding and head
   int64_t other_bytes = 0;      // norms and scales
   int64_t total() const { return ternary_bytes + embedding_bytes + other_bytes; }
 };
-WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid);
+WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid, bool cuda = false);
 
 }  // namespace ternion

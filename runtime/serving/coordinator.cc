@@ -1,16 +1,27 @@
 #include "runtime/serving/coordinator.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "kernels/status.h"
 
 namespace ternion {
 
-Coordinator::Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step)
+namespace {
+
+// Between two looks at messages that have not left yet.
+constexpr std::chrono::microseconds kNap{20};
+
+}  // namespace
+
+Coordinator::Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step,
+                         Progress progress)
     : limits_(limits),
       samples_here_(samples_here),
       send_plan_(std::move(send_plan)),
       run_step_(std::move(run_step)),
+      progress_(std::move(progress)),
       scheduler_(std::move(limits)) {}
 
 absl::StatusOr<uint64_t> Coordinator::Submit(GenerateRequest request, TokenSink sink) {
@@ -19,7 +30,7 @@ absl::StatusOr<uint64_t> Coordinator::Submit(GenerateRequest request, TokenSink 
   if (!accepts_) return absl::UnavailableError("the server is draining and takes no new requests");
   absl::StatusOr<uint64_t> id = scheduler_.Submit(std::move(request), std::move(sink));
   idle_ = false;
-  changed_.notify_all();
+  Changed();
   return id;
 }
 
@@ -27,7 +38,7 @@ void Coordinator::Cancel(uint64_t id) {
   std::lock_guard lock(mutex_);
   if (std::optional<Scheduler::Notice> notice = scheduler_.Cancel(id)) pending_.push_back(*std::move(notice));
   idle_ = false;
-  changed_.notify_all();
+  Changed();
 }
 
 absl::Status Coordinator::Ready() const {
@@ -41,13 +52,18 @@ int64_t Coordinator::active_requests() const {
   return scheduler_.running() + scheduler_.waiting();
 }
 
+int64_t Coordinator::free_blocks() const {
+  std::lock_guard lock(mutex_);
+  return scheduler_.free_blocks();
+}
+
 absl::Status Coordinator::Run() {
   std::unique_lock lock(mutex_);
   while (failure_.ok()) {
-    changed_.wait(lock, [&] {
-      return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || Finished();
-    });
-    if (!pending_.empty()) {
+    absl::Status moved = WaitForWork(lock);
+    if (!moved.ok()) {
+      if (failure_.ok()) failure_ = std::move(moved);
+    } else if (!pending_.empty() && !(steps_run_ahead_ && (!results_.empty() || CanPlan()))) {
       TellPending(lock);
     } else if (!results_.empty()) {
       CommitResults();
@@ -63,10 +79,39 @@ absl::Status Coordinator::Run() {
   return failure_;
 }
 
-bool Coordinator::CanPlan() const { return !idle_ && scheduler_.in_flight() < limits_.pipeline_stages; }
+bool Coordinator::CanPlan() const { return !idle_ && scheduler_.in_flight() < limits_.micro_batches; }
 
 bool Coordinator::Finished() const {
   return !accepts_ && scheduler_.running() == 0 && scheduler_.waiting() == 0;
+}
+
+bool Coordinator::HasWork() const {
+  return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || Finished();
+}
+
+absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
+  const auto has_work = [this] { return HasWork(); };
+  for (bool moving = progress_ != nullptr; moving && !HasWork();) {
+    lock.unlock();
+    const absl::StatusOr<bool> left = progress_();
+    lock.lock();
+    TERNION_RETURN_IF_ERROR(left.status());
+    moving = *left;
+    if (moving) changed_.wait_for(lock, kNap, has_work);
+  }
+  while (steps_run_ahead_ && scheduler_.in_flight() > 0 && !HasWork()) {
+    const uint64_t seen = changes_;
+    lock.unlock();
+    while (changes_ == seen) std::this_thread::yield();
+    lock.lock();
+  }
+  changed_.wait(lock, has_work);
+  return absl::OkStatus();
+}
+
+void Coordinator::Changed() {
+  ++changes_;
+  changed_.notify_all();
 }
 
 absl::Status Coordinator::StepOnce(std::unique_lock<std::mutex>& lock) {
@@ -102,7 +147,7 @@ void Coordinator::Drain() {
   std::lock_guard lock(mutex_);
   accepts_ = false;
   idle_ = false;
-  changed_.notify_all();
+  Changed();
 }
 
 void Coordinator::Stop() {
@@ -110,19 +155,19 @@ void Coordinator::Stop() {
   accepts_ = false;
   idle_ = false;
   for (Scheduler::Notice& notice : scheduler_.CancelAll()) pending_.push_back(std::move(notice));
-  changed_.notify_all();
+  Changed();
 }
 
 void Coordinator::OnResult(StepResult result) {
   std::lock_guard lock(mutex_);
   results_.push_back(std::move(result));
-  changed_.notify_all();
+  Changed();
 }
 
 void Coordinator::OnFailure(absl::Status status) {
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = std::move(status);
-  changed_.notify_all();
+  Changed();
 }
 
 }  // namespace ternion

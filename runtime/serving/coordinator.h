@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -20,14 +21,24 @@ class Coordinator final : public Generator {
   // Runs this rank's share of a plan; the answer when this rank samples, else one without sequences.
   using RunStep = std::function<absl::StatusOr<StepResult>(const StepPlan&)>;
 
-  // `samples_here`: RunStep gives the answers; otherwise OnResult does.
-  Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step);
+  // Moves on what steps have sent; true while some of it has not left. Called before Run sleeps, until it is false.
+  using Progress = std::function<absl::StatusOr<bool>()>;
+
+  // `samples_here`: RunStep gives the answers; otherwise OnResult does. `progress` may be empty.
+  Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step,
+              Progress progress = nullptr);
+
+  // Before Run: RunStep returns when its work is enqueued, and others give the answers. Run then plans on before it tells
+  // what has come, and does not sleep while plans are in flight: what a sleeper takes to wake up counts in every step.
+  void StepsRunAhead() { steps_run_ahead_ = true; }
 
   absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink) override;
   void Cancel(uint64_t id) override;
   absl::Status Ready() const override;
   int64_t max_model_len() const override { return limits_.max_model_len; }
   int64_t active_requests() const override;
+  // KV blocks that no running request holds.
+  int64_t free_blocks() const;
 
   // Steps until Stop was called and nothing runs any more, or a step or rank failed (all requests then end with that
   // error). Sleeps when there is nothing to do.
@@ -46,6 +57,9 @@ class Coordinator final : public Generator {
 
   bool CanPlan() const;
   bool Finished() const;
+  bool HasWork() const;
+  absl::Status WaitForWork(std::unique_lock<std::mutex>& lock);
+  void Changed();  // with mutex_ held
   absl::Status StepOnce(std::unique_lock<std::mutex>& lock);
   void CommitResults();
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
@@ -55,9 +69,12 @@ class Coordinator final : public Generator {
   const bool samples_here_;
   const SendPlan send_plan_;
   const RunStep run_step_;
+  const Progress progress_;
+  bool steps_run_ahead_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::atomic<uint64_t> changes_{0};
   Scheduler scheduler_;
   std::vector<StepResult> results_;
   Notices pending_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "kernels/check.h"
 #include "kernels/status.h"
 
 namespace ternion {
@@ -63,6 +64,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
 }
 
 absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
+  CHECK(!has_begun(), "the steps before were finished");
+  TERNION_RETURN_IF_ERROR(Begin(plan));
+  return Finish();
+}
+
+absl::Status Engine::Begin(const StepPlan& plan) {
   for (uint64_t id : plan.released) hashes_->Forget(id);
   std::vector<int32_t> ids;
   std::vector<KvSlice> slices;
@@ -72,24 +79,43 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
     ids.insert(ids.end(), sequence.tokens.begin(), sequence.tokens.end());
   }
   TERNION_RETURN_IF_ERROR(stage_->Forward(ids, slices, *cache_));
+  Begun begun;
+  begun.result.step = plan.step;
   if (grid_.last_stage()) {
-    TERNION_ASSIGN_OR_RETURN(StepResult answer, Answer(plan));
-    TERNION_RETURN_IF_ERROR(tensor_parallel_->Health());
-    return answer;
+    TERNION_ASSIGN_OR_RETURN(begun, BeginAnswer(plan));
   }
-  StepResult result;
-  result.step = plan.step;
-  return result;
+  begun_.push_back(std::move(begun));
+  return absl::OkStatus();
 }
 
-absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
+bool Engine::AnswerReady() { return has_begun() && (begun_.front().drawn.empty() || stage_->DrawnReady()); }
+
+absl::StatusOr<StepResult> Engine::Finish() {
+  CHECK(has_begun(), "a step was begun");
+  Begun begun = std::move(begun_.front());
+  begun_.pop_front();
+  if (!begun.drawn.empty()) {
+    const std::vector<int32_t> ids = stage_->TakeDrawn(static_cast<int64_t>(begun.drawn.size()));
+    for (size_t i = 0; i < ids.size(); ++i) begun.result.sequences[begun.drawn[i]].token = ids[i];
+  }
+  if (grid_.last_stage()) TERNION_RETURN_IF_ERROR(tensor_parallel_->Health());
+  return std::move(begun.result);
+}
+
+absl::StatusOr<bool> Engine::Progress() {
+  if (link_ == nullptr) return false;
+  return link_->Progress();
+}
+
+absl::StatusOr<Engine::Begun> Engine::BeginAnswer(const StepPlan& plan) {
   // Which sequence a request is of, which of its tokens, and where its answer goes.
   struct Asked {
     const StepSequence* sequence;
     int64_t token;
     size_t answer;
   };
-  StepResult result;
+  Begun begun;
+  StepResult& result = begun.result;
   result.step = plan.step;
   std::vector<Asked> asked;
   std::vector<Stage::LogitsRequest> requests;
@@ -107,7 +133,14 @@ absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
     result.sequences.emplace_back();
     result.sequences.back().id = sequence.id;
   }
-  if (requests.empty()) return result;
+  if (requests.empty()) return begun;
+  if (std::none_of(requests.begin(), requests.end(), [](const auto& request) { return request.whole; })) {
+    TERNION_RETURN_IF_ERROR(stage_->Draw(row, requests));
+    if (grid_.rank == grid_.sampler_rank()) {
+      for (const Asked& one : asked) begun.drawn.push_back(one.answer);
+    }
+    return begun;
+  }
   const auto take = [&](int64_t index, absl::Span<const float> logits, int32_t id) {
     const auto& [sequence, token, answer] = asked[index];
     SequenceResult& to = result.sequences[answer];
@@ -119,7 +152,7 @@ absl::StatusOr<StepResult> Engine::Answer(const StepPlan& plan) {
     to.token = id;
   };
   TERNION_RETURN_IF_ERROR(stage_->Logits(row, requests, take));
-  return result;
+  return begun;
 }
 
 int64_t WidestRow(const ModelShape& shape, int64_t tokens) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -45,6 +46,17 @@ class Engine {
   // no longer step.
   absl::StatusOr<StepResult> Step(const StepPlan& plan);
 
+  // Step in two halves: a device that works by itself goes on to a step that was begun before the answer to the one
+  // before was taken. Finish gives the answers in the order of the plans, and waits for the oldest.
+  absl::Status Begin(const StepPlan& plan);
+  bool has_begun() const { return !begun_.empty(); }
+  // Whether Finish would not wait.
+  bool AnswerReady();
+  absl::StatusOr<StepResult> Finish();
+
+  // To be called between steps until it is false: true while messages to the next stage have not left.
+  absl::StatusOr<bool> Progress();
+
   // See TensorParallel::UsePeers.
   void UsePeers(std::unique_ptr<PeerExchange> peers) { tensor_parallel_->UsePeers(std::move(peers)); }
 
@@ -56,7 +68,12 @@ class Engine {
   class LogitsHashes;  // running XXH64 of the sequences that asked for it
 
   Engine();
-  absl::StatusOr<StepResult> Answer(const StepPlan& plan);
+  // A step whose answer has not been taken.
+  struct Begun {
+    StepResult result;
+    std::vector<size_t> drawn;  // which of the result's sequences get the ids that the stage is drawing
+  };
+  absl::StatusOr<Begun> BeginAnswer(const StepPlan& plan);
 
   ModelConfig config_;
   ProcessGrid grid_;
@@ -68,6 +85,7 @@ class Engine {
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<LogitsHashes> hashes_;
+  std::deque<Begun> begun_;
 };
 
 // Channels of float32 a row, for steps of `tokens` rows, that bound all a tensor-parallel group exchanges.

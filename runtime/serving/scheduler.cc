@@ -8,7 +8,6 @@
 #include "kernels/status.h"
 
 namespace ternion {
-
 Scheduler::Scheduler(SchedulerLimits limits) : limits_(std::move(limits)), blocks_(limits_.blocks) {}
 
 absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink sink) {
@@ -115,7 +114,7 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   Admit();
   StepPlan plan;
   std::vector<Planned> planned;
-  int64_t budget = limits_.max_batch_tokens;
+  int64_t budget = TokensPerPlan();
   int64_t places = SequencesPerPlan();
   // Decoding sequences first (one token each), then prompts, both in order of admission.
   for (const bool decoding : {true, false}) {
@@ -136,11 +135,22 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   return plan;
 }
 
-// With a pipeline, a plan takes its share of the sequences, so that every stage has one to work on.
 int64_t Scheduler::SequencesPerPlan() const {
   int64_t alive = 0;
   for (const auto& sequence : running_) alive += sequence->ended ? 0 : 1;
-  return (alive + limits_.pipeline_stages - 1) / limits_.pipeline_stages;
+  return (alive + limits_.micro_batches - 1) / limits_.micro_batches;
+}
+
+// Of what is to do, in flight or not.
+int64_t Scheduler::TokensPerPlan() const {
+  if (limits_.micro_batches == 1) return limits_.max_batch_tokens;
+  int64_t tokens = 0;
+  for (const auto& sequence : running_) tokens += sequence->ended ? 0 : sequence->unplanned();
+  for (const auto& [step, plan] : plans_) {
+    for (const Planned& planned : plan) tokens += planned.tokens;
+  }
+  const int64_t share = (tokens + limits_.micro_batches - 1) / limits_.micro_batches;
+  return std::min(limits_.max_batch_tokens, std::max(share, limits_.least_share));
 }
 
 void Scheduler::Admit() {
@@ -173,7 +183,7 @@ void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, st
   share.sampling = sequence.request.sampling;
   sequence.planned += tokens;
   ++sequence.plans_in_flight;
-  planned.push_back({share.id, share.sample || !share.targets.empty()});
+  planned.push_back({share.id, tokens, share.sample || !share.targets.empty()});
   plan.sequences.push_back(std::move(share));
 }
 

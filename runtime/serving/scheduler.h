@@ -22,13 +22,19 @@ struct SchedulerLimits {
   int64_t max_queue = 1024;        // requests that wait
   int64_t blocks = 0;              // KV blocks
   int64_t vocab = 0;
-  int pipeline_stages = 1;  // plans that may be in flight
+  int micro_batches = 1;  // plans that may be in flight; running sequences are shared out among them
+  // A prompt is not cut into smaller shares for micro-batches: a step of so few tokens takes hardly longer than one of
+  // fewer.
+  int64_t least_share = 64;
   std::vector<int32_t> eos_ids;
 };
 
 // Decides which tokens run in which step: continuous batching, first come first served. A request is admitted when
-// the KV blocks of all its tokens are free, so that a running one never has to stop. Plans in flight at the same time
-// hold different sequences, but for a prompt's chunks, which need no answer.
+// the KV blocks of all its tokens are free, so that a running one never has to stop.
+//
+// Micro-batches: plans in flight at the same time hold different sequences, but for a prompt's chunks, which need no
+// answer. Each takes its share of the sequences and of the tokens that are to do, so that the stages of a pipeline all
+// have work, and equally much.
 //
 // Not thread-safe; the coordinator locks. Sinks are never called here: Commit and Cancel return what is to be told.
 class Scheduler {
@@ -78,12 +84,14 @@ class Scheduler {
   // What a plan in flight asked of each sequence.
   struct Planned {
     uint64_t id = 0;
+    int64_t tokens = 0;
     bool answers = false;
   };
 
   absl::Status Validate(const GenerateRequest& request) const;
   int64_t PositionsOf(const GenerateRequest& request) const;
   int64_t SequencesPerPlan() const;
+  int64_t TokensPerPlan() const;
   void Admit();
   void AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, std::vector<Planned>& planned);
   std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);

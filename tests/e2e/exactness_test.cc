@@ -51,6 +51,24 @@ std::vector<std::string> LongPrompt(const std::string& kv_cache) {
           "--max-tokens=4", "--ignore-eos", "--kv-cache=" + kv_cache};
 }
 
+// Where MPI moves large messages only within calls, a stage must not sleep before its message has left.
+TEST(PipelineTest, LargeMessagesArriveWhateverMovesThem) {
+  const std::string alone = LogitsHash(RunForJson(1, 1, LongPrompt("f16")));
+  ASSERT_FALSE(alone.empty());
+  std::vector<std::string> arguments = LongPrompt("f16");
+  for (const char* more : {"--pp=2", "--threads=1", "--json"}) arguments.push_back(more);
+  for (const std::vector<std::string>& transport :
+       {std::vector<std::string>{"OMPI_MCA_btl=tcp,self"},
+        std::vector<std::string>{"OMPI_MCA_btl=vader,self",
+                                 "OMPI_MCA_btl_vader_single_copy_mechanism=none"}}) {
+    std::vector<std::string> environment = transport;
+    environment.push_back("OMPI_MCA_pml=ob1");
+    const ProgramResult result = RunCommand(ProgramCommand(2, arguments), environment);
+    ASSERT_EQ(result.exit_status, 0) << transport[0] << ": " << result.err;
+    EXPECT_EQ(LogitsHash(nlohmann::json::parse(result.out)), alone) << transport[0];
+  }
+}
+
 struct Feeding {
   int pieces;
   int tp;

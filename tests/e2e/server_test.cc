@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels/check.h"
+#include "tests/support/demo_server.h"
 #include "tests/support/http_client.h"
 #include "tests/support/program.h"
 
@@ -24,103 +25,10 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
-constexpr std::chrono::seconds kStartLimit{60};
 constexpr std::chrono::seconds kEndLimit{60};
 
-// tp 2 times pp 2, on a free port.
-class Server {
- public:
-  explicit Server(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> arguments = {"serve",       DemoModel(),        "--tp=2",  "--pp=2",
-                                          "--threads=1", "--host=127.0.0.1", "--port=0"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    process_ = StartProgram(4, arguments);
-    CHECK(process_->WaitForErr("serving ", kStartLimit), "the server starts");
-    const std::string log = process_->Err();
-    std::smatch match;
-    CHECK(std::regex_search(log, match, std::regex("http://127.0.0.1:([0-9]+)")),
-          "the server tells its port");
-    port_ = static_cast<uint16_t>(std::stoi(match[1]));
-  }
-
-  uint16_t port() const { return port_; }
-  Process& process() { return *process_; }
-  pid_t Rank(int rank) const {
-    const std::vector<pid_t> pids = process_->Members("OMPI_COMM_WORLD_RANK=" + std::to_string(rank));
-    CHECK(pids.size() == 1, "each rank is one process");
-    return pids[0];
-  }
-
- private:
-  std::unique_ptr<Process> process_;
-  uint16_t port_ = 0;
-};
-
-json Body(const HttpReply& reply) { return json::parse(reply.body, nullptr, /*allow_exceptions=*/false); }
-
-json CompletionRequest(const std::string& prompt, int max_tokens) {
-  return {{"model", "demo"},
-          {"prompt", prompt},
-          {"max_tokens", max_tokens},
-          {"temperature", 0},
-          {"ignore_eos", true}};
-}
-
-HttpReply Post(uint16_t port, const std::string& body, const std::string& target = "/v1/completions") {
-  HttpClient client(port);
-  return client.Post(target, body);
-}
-
-struct StreamResult {
-  std::string text;
-  std::string finish_reason;
-  int completion_tokens = -1;
-  bool done = false;  // [DONE] came
-
-  bool operator==(const StreamResult& other) const {
-    return text == other.text && finish_reason == other.finish_reason &&
-           completion_tokens == other.completion_tokens && done == other.done;
-  }
-};
-
-std::ostream& operator<<(std::ostream& out, const StreamResult& result) {
-  return out << result.completion_tokens << " tokens, " << result.finish_reason
-             << (result.done ? "" : ", cut off") << ": " << result.text;
-}
-
-void TakeEvent(const std::string& event, StreamResult& result) {
-  if (event == "[DONE]") result.done = true;
-  const json chunk = json::parse(event, nullptr, /*allow_exceptions=*/false);
-  if (!chunk.is_object()) return;
-  if (chunk.contains("usage") && chunk["usage"].is_object()) {
-    result.completion_tokens = chunk["usage"].value("completion_tokens", -1);
-  }
-  for (const json& choice : chunk.value("choices", json::array())) {
-    result.text += choice.value("text", "");
-    if (choice["finish_reason"].is_string()) result.finish_reason = choice["finish_reason"];
-  }
-}
-
-// Sends the request as a stream; false unless the answer is one.
-bool BeginStream(HttpClient& client, json request) {
-  request["stream"] = true;
-  request["stream_options"] = {{"include_usage", true}};
-  return client.Send(PostRequest("/v1/completions", request.dump())) && client.ReadHead().status == 200;
-}
-
-void ReadToEnd(HttpClient& client, StreamResult& result) {
-  for (auto event = client.ReadEvent(); event; event = client.ReadEvent()) TakeEvent(*event, result);
-}
-
-StreamResult Stream(uint16_t port, const json& request) {
-  HttpClient client(port);
-  StreamResult result;
-  if (BeginStream(client, request)) ReadToEnd(client, result);
-  return result;
-}
-
 TEST(ServerTest, AnswersEveryRoute) {
-  Server server;
+  DemoServer server(2, 2);
   HttpClient client(server.port());
   EXPECT_EQ(client.Get("/health").status, 200);
   EXPECT_EQ(Body(client.Get("/v1/models"))["data"][0]["id"], "demo");
@@ -145,33 +53,13 @@ TEST(ServerTest, AnswersEveryRoute) {
 TEST(ServerTest, GivesTheTextOfGenerate) {
   const json generated =
       RunForJson(1, 1, {"generate", DemoModel(), "--prompt=An iterator", "--max-tokens=24", "--ignore-eos"});
-  Server server;
+  DemoServer server(2, 2);
   const json completion = Body(Post(server.port(), CompletionRequest("An iterator", 24).dump()));
   EXPECT_EQ(completion["choices"][0]["text"], generated["text"]);
 }
 
-// Different prompts and lengths; every other one draws, by its own seed.
-std::vector<json> EightRequests() {
-  const std::string long_prompt =
-      "A condition variable lets one thread wait until another has changed a shared state. The waiting "
-      "thread holds "
-      "a lock, releases it while it sleeps, and holds it again when it wakes. ";
-  const std::vector<std::string> prompts = {
-      "The std::vector class", "A mutex",    long_prompt + "Therefore", "Templates are",
-      "int main() {",          "The driver", "Memory that is",          long_prompt + long_prompt};
-  std::vector<json> requests;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    requests.push_back(CompletionRequest(prompts[i], 12 + static_cast<int>(i) * 9));
-    if (i % 2 == 0) continue;
-    requests[i]["temperature"] = 0.8;
-    requests[i]["top_p"] = 0.95;
-    requests[i]["seed"] = 100 + i;
-  }
-  return requests;
-}
-
 TEST(ServerTest, EightAtOnceGetWhatEachGetsAlone) {
-  Server server;
+  DemoServer server(2, 2);
   const std::vector<json> requests = EightRequests();
   std::vector<StreamResult> alone;
   for (const json& request : requests) {
@@ -192,7 +80,7 @@ TEST(ServerTest, EightAtOnceGetWhatEachGetsAlone) {
 
 // With one place, a stream that nobody reads would keep the others waiting until its end.
 TEST(ServerTest, DisconnectedClientFreesItsPlace) {
-  Server server({"--max-sequences=1"});
+  DemoServer server(2, 2, {"--max-sequences=1"});
   const json endless = CompletionRequest("The", 800);
   const auto start = std::chrono::steady_clock::now();
   ASSERT_EQ(Stream(server.port(), endless).completion_tokens, 800);
@@ -218,7 +106,7 @@ struct BadRequest {
 };
 
 TEST(ServerTest, BadRequestsNameTheParameter) {
-  Server server;
+  DemoServer server(2, 2);
   const std::string completions = "/v1/completions";
   const std::string chat = "/v1/chat/completions";
   const std::vector<BadRequest> requests = {
@@ -261,7 +149,7 @@ int64_t CpuTicks(pid_t pid) {
 }
 
 TEST(ServerTest, IdleRanksSleep) {
-  Server server;
+  DemoServer server(2, 2);
   ASSERT_EQ(Post(server.port(), CompletionRequest("A", 8).dump()).status, 200);
   const auto ticks = [&] {
     int64_t sum = 0;
@@ -277,8 +165,8 @@ TEST(ServerTest, IdleRanksSleep) {
   EXPECT_LT(share, 0.02) << "of one core, by all four ranks";
 }
 
-void ExpectDrain(int signal, pid_t (*target)(Server&)) {
-  Server server({"--drain-timeout=300"});
+void ExpectDrain(int signal, pid_t (*target)(DemoServer&)) {
+  DemoServer server(2, 2, {"--drain-timeout=300"});
   const json request = CompletionRequest("The", 120);
   const StreamResult whole = Stream(server.port(), request);
   ASSERT_EQ(whole.completion_tokens, 120);
@@ -295,11 +183,11 @@ void ExpectDrain(int signal, pid_t (*target)(Server&)) {
 }
 
 TEST(ServerTest, TermToRankZeroDrains) {
-  ExpectDrain(SIGTERM, [](Server& server) { return server.Rank(0); });
+  ExpectDrain(SIGTERM, [](DemoServer& server) { return server.Rank(0); });
 }
 
 TEST(ServerTest, Usr1ToMpirunDrains) {
-  ExpectDrain(SIGUSR1, [](Server& server) { return server.process().pid(); });
+  ExpectDrain(SIGUSR1, [](DemoServer& server) { return server.process().pid(); });
 }
 
 }  // namespace

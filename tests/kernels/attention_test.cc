@@ -207,6 +207,36 @@ TEST_P(AttentionTest, LongContextIsTheSameInPieces) {
   }
 }
 
+TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
+  // Prompts whole and in pieces of 16 tokens and fewer, across borders of blocks and chunks; tokens one by one.
+  std::vector<std::vector<StepPart>> steps = {{{0, 0, 230}, {1, 0, 16}},   {{0, 230, 13}, {1, 16, 1}},
+                                              {{1, 17, 16}, {0, 243, 16}}, {{0, 259, 1}, {1, 33, 12}},
+                                              {{1, 45, 70}, {0, 260, 2}},  {{0, 262, 258}},
+                                              {{0, 520, 16}, {1, 115, 5}}, {{0, 536, 40}}};
+  for (int64_t i = 0; i < 70; ++i) steps.push_back({{0, 576 + i, 1}, {1, 120 + i, 1}});
+  std::vector<std::vector<StepPart>> short_steps = {{{0, 0, 5}}};
+  for (int64_t i = 5; i < 130; ++i) short_steps.push_back({{0, i, 1}});
+  std::vector<HeadShard> shards = {Uneven()};
+  if (!on_cpu()) {
+    for (const HeadShard& heads : {Shard(), OneKvHead(4, 128), OneKvHead(20, 64), OneKvHead(3, 96),
+                                   OneKvHead(1, 100), OneKvHead(2, 256), HeadShard{0, 20, 0, 5, 4, 128}}) {
+      shards.push_back(heads);
+    }
+  }
+  for (const HeadShard& heads : shards) {
+    for (KvFormat format : formats()) {
+      const AttentionCase test(heads, format, {646, 190});
+      for (const auto& each : {steps, short_steps}) {
+        std::vector<uint8_t> parts_cache, whole_cache;
+        const auto parts = test.Run(backend(), each, StepMeans::kTurnWriteAttend, &parts_cache);
+        const auto whole = test.Run(backend(), each, StepMeans::kAtOnce, &whole_cache);
+        ExpectSame(parts, whole);
+        EXPECT_TRUE(SameBits(parts_cache, whole_cache));
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, RecordedStepsAreTheSame) {
   for (const HeadShard& heads : {Uneven(), OneKvHead(4, 128)}) {
     const AttentionCase test(heads, KvFormat::kF16, {560, 340, 290});
@@ -215,6 +245,12 @@ TEST_P(AttentionTest, RecordedStepsAreTheSame) {
     for (size_t s = 0; s < whole.size(); ++s) {
       const std::vector<float> begin(whole[s].begin(), whole[s].begin() + replayed[s].size());
       ASSERT_TRUE(SameBits(replayed[s], begin)) << "sequence " << s;
+    }
+    const auto turned = test.Run(backend(), test.OneStep(), StepMeans::kTurnWriteAttend);
+    const auto turned_replayed = test.RunReplayed(backend(), 200, StepMeans::kAtOnce);
+    for (size_t s = 0; s < turned.size(); ++s) {
+      const std::vector<float> begin(turned[s].begin(), turned[s].begin() + turned_replayed[s].size());
+      ASSERT_TRUE(SameBits(turned_replayed[s], begin)) << "sequence " << s;
     }
   }
 }

@@ -65,9 +65,9 @@ void ForEachElement(const Operands& x, const Check& check) {
   }
 }
 
-const Shape kShapes[] = {{1, 1, 1},      {3, 5, 2},     {257, 300, 1},  {300, 256, 7},
-                         {64, 700, 49},  {700, 512, 3}, {257, 3456, 4}, {2100, 300, 2},
-                         {40, 5000, 16}, {70, 300, 65}, {33, 256, 130}};
+const Shape kShapes[] = {{1, 1, 1},      {3, 5, 2},      {257, 300, 1},   {300, 256, 7},  {64, 700, 49},
+                         {700, 512, 3},  {257, 3456, 4}, {2100, 300, 2},  {40, 5000, 16}, {70, 300, 65},
+                         {33, 256, 130}, {9001, 520, 1}, {4300, 2560, 1}, {600, 8200, 1}, {21000, 300, 1}};
 
 class GatedUnitTest : public BackendTest {
  protected:
@@ -87,7 +87,7 @@ TEST_P(GatedUnitTest, Relu2IsExact) {
 
 // A closed gate leaves +0, whatever the sign of up.
 TEST_P(GatedUnitTest, ClosedGatesGivePositiveZero) {
-  for (int64_t tokens : {4, 16, 70}) {
+  for (int64_t tokens : {1, 4, 16, 70}) {
     Operands x({300, 300, tokens}, random_);
     std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{-1});
     std::fill(x.codes.begin(), x.codes.end(), int8_t{1});
@@ -96,11 +96,30 @@ TEST_P(GatedUnitTest, ClosedGatesGivePositiveZero) {
 }
 
 TEST_P(GatedUnitTest, OpenGatesReadEveryRow) {
-  Operands x({300, 300, 4}, random_);
-  std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{1});
-  for (int8_t& code : x.codes) code = static_cast<int8_t>(code & 63);
-  const std::vector<float> y = RunUnit(Unit::kRelu2, backend(), x);
-  ForEachElement(x, [&](float g, float u, size_t i) { ASSERT_EQ(y[i], (g * g) * u) << "element " << i; });
+  for (int64_t tokens : {1, 4}) {
+    Operands x({300, 300, tokens}, random_);
+    std::fill(x.gate.values.begin(), x.gate.values.end(), int8_t{1});
+    for (int8_t& code : x.codes) code = static_cast<int8_t>(code & 63);
+    const std::vector<float> y = RunUnit(Unit::kRelu2, backend(), x);
+    ForEachElement(x, [&](float g, float u, size_t i) { ASSERT_EQ(y[i], (g * g) * u) << "element " << i; });
+  }
+}
+
+// One gate in 16, in 40 and in 4 is open, so that some tiles have one, some none.
+TEST_P(GatedUnitTest, FewOpenGates) {
+  for (int64_t every : {4, 16, 40}) {
+    Operands x({8000, 700, 1}, random_);
+    for (int8_t& code : x.codes) code = static_cast<int8_t>(1 + (code & 7));
+    for (int64_t i = 0; i < x.gate.outputs * x.gate.inputs; ++i) {
+      const bool open = i / x.gate.inputs % every == every / 2;
+      x.gate.values[static_cast<size_t>(i)] = open ? int8_t{1} : int8_t{-1};
+    }
+    const std::vector<float> y = RunUnit(Unit::kRelu2, backend(), x);
+    ForEachElement(x, [&](float g, float u, size_t i) {
+      const float expected = g > 0 ? (g * g) * u : 0.0f;
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(expected)) << "element " << i;
+    });
+  }
 }
 
 TEST_P(GatedUnitTest, SiluIsClose) {

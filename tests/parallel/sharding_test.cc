@@ -129,16 +129,28 @@ TEST(WorkingTp, ListsTheDivisorsUpToTheLimit) {
   EXPECT_THAT(WorkingTp(Shape2b(), 100), ElementsAre(1, 2, 4, 5, 10, 20));
 }
 
+ModelShape Shape70b() { return {8192, 28672, 80, 64, 8, 128, 128256}; }
+
 TEST(StageLayers, CoverTheModelInOrder) {
-  int64_t next = 0;
-  for (int stage = 0; stage < 4; ++stage) {
-    const Range range = StageLayers(30, 4, stage);
-    EXPECT_EQ(range.begin, next);
-    EXPECT_GE(range.size(), 7);
-    EXPECT_LE(range.size(), 8);
-    next = range.end;
+  for (const ModelShape& shape : {Shape2b(), Shape70b(), ModelShape{64, 128, 5, 4, 2, 16, 300}}) {
+    for (int pp = 1; pp <= shape.layers; ++pp) {
+      int64_t next = 0;
+      for (int stage = 0; stage < pp; ++stage) {
+        const Range range = StageLayers(shape, pp, stage);
+        EXPECT_EQ(range.begin, next);
+        EXPECT_GE(range.size(), 1) << "stage " << stage << " of " << pp;
+        next = range.end;
+      }
+      EXPECT_EQ(next, shape.layers);
+    }
   }
-  EXPECT_EQ(next, 30);
+}
+
+// The head of the 70B shape reads as much as 9.7 layers; that of the 2B as much as 38, more than can be made up for.
+TEST(StageLayers, TheLastStageHasFewerForTheHead) {
+  EXPECT_EQ(StageLayers(Shape70b(), 2, 0), (Range{0, 45}));
+  EXPECT_EQ(StageLayers(Shape70b(), 4, 3), (Range{65, 80}));
+  EXPECT_EQ(StageLayers(Shape2b(), 2, 1), (Range{18, 30}));
 }
 
 TEST(CheckWorld, WantsTpTimesPpRanks) {

@@ -62,17 +62,32 @@ size_t AttentionCase::cache_bytes() const {
   return blocks_ * heads_.kv_heads * 2 * heads_.head_dim * kKvBlockTokens * element;
 }
 
+DeviceMatrix<float> AttentionCase::Angles(Backend& backend) const {
+  int64_t positions = 0;
+  for (const TestSequence& sequence : sequences_) positions = std::max(positions, sequence.tokens);
+  return {backend, positions, heads_.head_dim, RandomFloats(positions * heads_.head_dim, 77)};
+}
+
+void AttentionCase::Operate(Backend& backend, StepMeans means, const Operands& on) const {
+  if (means == StepMeans::kAtOnce) {
+    return backend.RopeAttention(on.qkv, heads_, on.angles, on.slices, on.cache, on.result);
+  }
+  if (means == StepMeans::kTurnWriteAttend) {
+    backend.Rope(on.qkv, 0, heads_.query_heads + heads_.kv_heads, heads_.head_dim, on.angles, on.slices);
+  }
+  backend.WriteKv(on.qkv, heads_, on.slices, on.cache);
+  backend.Attention(on.qkv, heads_, on.slices, on.cache, on.result);
+}
+
 void AttentionCase::RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step,
-                            std::vector<std::vector<float>>* out) const {
+                            StepMeans means, std::vector<std::vector<float>>* out) const {
   const std::vector<float> rows = RowsOf(step);
   const std::vector<KvSlice> slices = SlicesOf(step);
   const KvSlices uploaded = backend.UploadSlices(slices);
   const int64_t tokens = rows.size() / width();
   const DeviceMatrix<float> qkv(backend, tokens, width(), rows);
-  backend.WriteKv(qkv, heads_, uploaded, cache);
-  if (out == nullptr) return backend.Synchronize();
-  const DeviceMatrix<float> result(backend, tokens, out_width());
-  backend.Attention(qkv, heads_, uploaded, cache, result);
+  const DeviceMatrix<float> result(backend, tokens, out_width()), angles = Angles(backend);
+  Operate(backend, means, {qkv, angles, uploaded, cache, result});
   const std::vector<float> values = result.Read();
   for (size_t i = 0; i < step.size(); ++i) {
     const auto begin = values.begin() + slices[i].row_begin * out_width();
@@ -82,16 +97,19 @@ void AttentionCase::RunStep(Backend& backend, const KvLayer& cache, const std::v
 }
 
 std::vector<std::vector<float>> AttentionCase::Run(Backend& backend,
-                                                   const std::vector<std::vector<StepPart>>& steps) const {
+                                                   const std::vector<std::vector<StepPart>>& steps,
+                                                   StepMeans means, std::vector<uint8_t>* cache_after) const {
   const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
   const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
   std::vector<std::vector<float>> out;
   for (const TestSequence& sequence : sequences_) out.emplace_back(sequence.tokens * out_width(), NAN);
-  for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, &out);
+  for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, means, &out);
+  if (cache_after != nullptr) *cache_after = memory.Read();
   return out;
 }
 
-std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int64_t prompt) const {
+std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int64_t prompt,
+                                                           StepMeans means) const {
   const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
   const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
   const auto sequences = static_cast<int64_t>(sequences_.size());
@@ -100,18 +118,20 @@ std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int
   std::vector<std::vector<float>> out(sequences, std::vector<float>(tokens * out_width()));
   std::vector<StepPart> step;
   for (int64_t s = 0; s < sequences; ++s) step.push_back({static_cast<int>(s), 0, prompt});
-  RunStep(backend, cache, step, &out);
-  const DeviceMatrix<float> qkv(backend, sequences, width()), result(backend, sequences, out_width());
+  RunStep(backend, cache, step, means, &out);
+  const DeviceMatrix<float> qkv(backend, sequences, width()), result(backend, sequences, out_width()),
+      angles = Angles(backend);
   for (int64_t position = prompt; position < tokens; ++position) {
     for (StepPart& part : step) part = {part.sequence, position, 1};
     const std::vector<float> rows = RowsOf(step);
     const std::vector<KvSlice> slices = SlicesOf(step);
     const KvSlices uploaded = backend.UploadSlices(slices);
     backend.CopyFromHost(qkv.view().data(), rows.data(), rows.size() * sizeof(float));
-    const uint64_t key = uploaded.shape * 1000 + static_cast<uint64_t>(heads_.head_dim);  // this case's own
+    // This case's own.
+    const uint64_t key =
+        (uploaded.shape * 1000 + static_cast<uint64_t>(heads_.head_dim)) * 4 + static_cast<uint64_t>(means);
     const auto ran = backend.Replay(key, [&] {
-      backend.WriteKv(qkv, heads_, uploaded, cache);
-      backend.Attention(qkv, heads_, uploaded, cache, result);
+      Operate(backend, means, {qkv, angles, uploaded, cache, result});
       return absl::OkStatus();
     });
     CHECK(ran.ok(), "a step can be recorded");
@@ -125,10 +145,9 @@ std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int
 
 std::vector<uint8_t> AttentionCase::CacheAfter(Backend& backend,
                                                const std::vector<std::vector<StepPart>>& steps) const {
-  const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
-  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
-  for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, nullptr);
-  return memory.Read();
+  std::vector<uint8_t> cache;
+  Run(backend, steps, StepMeans::kWriteAttend, &cache);
+  return cache;
 }
 
 }  // namespace ternion

@@ -23,6 +23,9 @@ struct StepPart {
   int64_t rows = 0;
 };
 
+// The operations of a step: without rotation, with it, and the same by one operation.
+enum class StepMeans { kWriteAttend, kTurnWriteAttend, kAtOnce };
+
 // Sequences over one layer's cache, whose memory is NaN wherever nothing was written.
 class AttentionCase {
  public:
@@ -31,13 +34,15 @@ class AttentionCase {
   // Multiplies the queries, keys and values of every position by factor(position).
   void Scale(const std::function<float(int64_t position)>& factor);
 
-  // Runs steps on a backend from an empty cache: WriteKv, then Attention. The result is
-  // [sequences][tokens, query_heads * head_dim], NaN where no step went.
-  std::vector<std::vector<float>> Run(Backend& backend,
-                                      const std::vector<std::vector<StepPart>>& steps) const;
+  // Runs steps on a backend from an empty cache. The result is [sequences][tokens, query_heads * head_dim], NaN where no
+  // step went; `cache_after`: the cache's bytes in the end.
+  std::vector<std::vector<float>> Run(Backend& backend, const std::vector<std::vector<StepPart>>& steps,
+                                      StepMeans means = StepMeans::kWriteAttend,
+                                      std::vector<uint8_t>* cache_after = nullptr) const;
   // `prompt` tokens of every sequence in one step, then one token of each a step until the shortest ends. These steps go
   // through Backend::Replay, over the same memory. The result is what Run gives of the tokens that took part.
-  std::vector<std::vector<float>> RunReplayed(Backend& backend, int64_t prompt) const;
+  std::vector<std::vector<float>> RunReplayed(Backend& backend, int64_t prompt,
+                                              StepMeans means = StepMeans::kWriteAttend) const;
   // The cache's bytes after these steps.
   std::vector<uint8_t> CacheAfter(Backend& backend, const std::vector<std::vector<StepPart>>& steps) const;
   // Every sequence whole, in one step.
@@ -49,10 +54,20 @@ class AttentionCase {
   int64_t out_width() const { return heads_.query_heads * int64_t{heads_.head_dim}; }
 
  private:
+  struct Operands {
+    TensorView<float> qkv;
+    TensorView<const float> angles;
+    const KvSlices& slices;
+    const KvLayer& cache;
+    TensorView<float> result;
+  };
+  void Operate(Backend& backend, StepMeans means, const Operands& on) const;
+  DeviceMatrix<float> Angles(Backend& backend) const;  // [positions, head_dim]
+
   std::vector<float> RowsOf(const std::vector<StepPart>& step) const;
   std::vector<KvSlice> SlicesOf(const std::vector<StepPart>& step) const;
   size_t cache_bytes() const;
-  void RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step,
+  void RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step, StepMeans means,
                std::vector<std::vector<float>>* out) const;
 
   HeadShard heads_;

@@ -1,5 +1,6 @@
 #include "tests/support/local_cluster.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/check.h"
@@ -28,12 +29,20 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
   limits.max_sequences = options.max_sequences;
   limits.blocks = options.engine.kv_blocks;
   limits.vocab = config.shape.vocab;
-  limits.pipeline_stages = options.pp;
+  limits.micro_batches = options.micro_batches > 0 ? options.micro_batches : options.pp;
   if (options.eos) limits.eos_ids = config.eos_ids;
   sampler_ = ProcessGrid{options.tp, options.pp, 0}.sampler_rank();
   coordinator_ = std::make_unique<Coordinator>(
-      limits, sampler_ == 0, [this](const StepPlan& plan) { SendToAll(EncodePlan(plan)); },
-      [this](const StepPlan& plan) { return ranks_[0]->engine->Step(plan); });
+      limits, sampler_ == 0,
+      [this](const StepPlan& plan) {
+        CountInFlight(1);
+        SendToAll(EncodePlan(plan));
+      },
+      [this](const StepPlan& plan) {
+        absl::StatusOr<StepResult> result = ranks_[0]->engine->Step(plan);
+        if (sampler_ == 0) CountInFlight(-1);
+        return result;
+      });
   for (int rank = 1; rank < world; ++rank) {
     ranks_[rank]->thread = std::thread([this, rank] { WorkerLoop(rank); });
   }
@@ -58,22 +67,31 @@ void LocalCluster::LoadRank(WeightSource& source, const Options& options, int ra
   one.engine = *std::move(engine);
 }
 
+// Begins a step that has come already before it takes the answer to the one before.
 void LocalCluster::WorkerLoop(int rank) {
+  Engine& engine = *ranks_[rank]->engine;
   while (true) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !ranks_[rank]->plans.empty(); });
-    const std::string bytes = std::move(ranks_[rank]->plans.front());
-    ranks_[rank]->plans.pop_front();
+    std::deque<std::string>& plans = ranks_[rank]->plans;
+    changed_.wait(lock, [&] { return !plans.empty() || engine.has_begun(); });
+    if (plans.empty()) {
+      lock.unlock();
+      const absl::StatusOr<StepResult> result = engine.Finish();
+      if (!result.ok()) {
+        coordinator_->OnFailure(result.status());
+      } else if (rank == sampler_) {
+        CountInFlight(-1);
+        coordinator_->OnResult(*DecodeResult(EncodeResult(*result)));
+      }
+      continue;
+    }
+    const std::string bytes = std::move(plans.front());
+    plans.pop_front();
     lock.unlock();
     if (bytes.empty()) return;
     const absl::StatusOr<StepPlan> plan = DecodePlan(bytes);
     CHECK(plan.ok(), "a plan that was just encoded");
-    absl::StatusOr<StepResult> result = ranks_[rank]->engine->Step(*plan);
-    if (!result.ok()) {
-      coordinator_->OnFailure(result.status());
-    } else if (rank == sampler_) {
-      coordinator_->OnResult(*DecodeResult(EncodeResult(*result)));
-    }
+    if (const absl::Status begun = engine.Begin(*plan); !begun.ok()) coordinator_->OnFailure(begun);
   }
 }
 
@@ -81,6 +99,12 @@ void LocalCluster::SendToAll(const std::string& plan) {
   std::lock_guard lock(mutex_);
   for (size_t rank = 1; rank < ranks_.size(); ++rank) ranks_[rank]->plans.push_back(plan);
   changed_.notify_all();
+}
+
+void LocalCluster::CountInFlight(int64_t change) {
+  std::lock_guard lock(mutex_);
+  in_flight_ += change;
+  most_in_flight_ = std::max(most_in_flight_, in_flight_);
 }
 
 std::vector<LocalCluster::Completion> LocalCluster::Run(std::vector<GenerateRequest> requests) {

@@ -20,7 +20,8 @@ class LocalCluster {
   struct Options {
     int tp = 1;
     int pp = 1;
-    int threads = 1;  // of each rank's backend
+    int threads = 1;        // of each rank's backend
+    int micro_batches = 0;  // plans in flight; 0: as many as stages
     EngineOptions engine;
     int64_t max_sequences = 64;
     bool eos = true;  // whether the model's end-of-sequence ids end a request
@@ -41,6 +42,8 @@ class LocalCluster {
   Engine& engine(int rank) { return *ranks_[rank]->engine; }
   // Submits all requests at once and runs them to their ends; one call a cluster.
   std::vector<Completion> Run(std::vector<GenerateRequest> requests);
+  // The most plans that were sent and not answered at one time; to be asked when Run has returned.
+  int64_t most_in_flight() const { return most_in_flight_; }
 
  private:
   struct Rank {
@@ -55,12 +58,15 @@ class LocalCluster {
   void LoadRank(WeightSource& source, const Options& options, int rank);
   void WorkerLoop(int rank);
   void SendToAll(const std::string& plan);
+  void CountInFlight(int64_t change);
 
   std::vector<std::unique_ptr<Rank>> ranks_;
   int sampler_ = 0;
   std::unique_ptr<Coordinator> coordinator_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  int64_t in_flight_ = 0;
+  int64_t most_in_flight_ = 0;
 };
 
 }  // namespace ternion

@@ -10,6 +10,7 @@ const std::vector<std::string> kMpiEnvironment = {"OMPI_ALLOW_RUN_AS_ROOT=1",
                                                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
 
 std::vector<std::string> WithMpi(std::vector<std::string> environment) {
+  environment.push_back("TERNION_DEVICE=cpu");
   environment.insert(environment.end(), kMpiEnvironment.begin(), kMpiEnvironment.end());
   return environment;
 }

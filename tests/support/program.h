@@ -8,7 +8,7 @@
 
 #include "tests/support/process.h"
 
-// The built program, as a user starts it.
+// The built program, as a user starts it; on CPUs, unless the arguments say --device.
 namespace ternion {
 
 inline constexpr std::chrono::seconds kRunLimit{400};

@@ -95,7 +95,7 @@ class StageComparison {
         hidden_{0, config.shape.hidden} {}
 
   void Stage(const StageWeights& stage) {
-    const Range layers = StageLayers(config_.shape.layers, grid_.pp, grid_.stage());
+    const Range layers = StageLayers(config_.shape, grid_.pp, grid_.stage());
     EXPECT_EQ(stage.layer_range, layers);
     ASSERT_EQ(static_cast<int64_t>(stage.layers.size()), layers.size());
     for (int64_t i = 0; i < layers.size(); ++i) {

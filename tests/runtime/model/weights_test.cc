@@ -81,6 +81,13 @@ TEST(PredictWeightMemory, KnowsTheLargeShapes) {
   const WeightMemory whole = PredictWeightMemory(large, {});
   EXPECT_NEAR(static_cast<double>(whole.ternary_bytes), 17.11e9, 0.01e9);
   EXPECT_EQ(whole.embedding_bytes, int64_t{128256} * 8192 * 2 * 2);
+  // A GPU holds down_proj twice, where that pays.
+  const WeightMemory on_gpu = PredictWeightMemory(large, {}, /*cuda=*/true);
+  EXPECT_EQ(on_gpu.total() - whole.total(), int64_t{80} * 8192 * 28672 / 4);
+  EXPECT_EQ(PredictWeightMemory(Read("configs/models/bitnet-2b-4t.json"), {}, /*cuda=*/true).total(),
+            two.total());
+  EXPECT_EQ(PredictWeightMemory(Read("configs/models/falcon3-10b-1.58.json"), {}, /*cuda=*/true).total(),
+            PredictWeightMemory(Read("configs/models/falcon3-10b-1.58.json"), {}).total());
   const WeightMemory eighth = PredictWeightMemory(large, {.tp = 8, .pp = 1, .rank = 3});
   EXPECT_EQ(eighth.ternary_bytes * 8, whole.ternary_bytes);
 }

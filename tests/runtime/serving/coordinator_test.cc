@@ -3,7 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
 #include <thread>
+
+#include "kernels/check.h"
 
 namespace ternion {
 namespace {
@@ -96,6 +102,141 @@ TEST(Coordinator, StopCancelsWhatRuns) {
   coordinator.Stop();
   EXPECT_TRUE(coordinator.Run().ok());
   EXPECT_EQ(finish, FinishReason::kCancelled);
+}
+
+// A pipeline of two stages whose last one answers when it is told to.
+class HeldPipeline {
+ public:
+  explicit HeldPipeline(bool run_ahead)
+      : coordinator_(
+            TwoInFlight(), false, [this](const StepPlan& plan) { Take(plan); }, Nothing) {
+    if (run_ahead) coordinator_.StepsRunAhead();
+    thread_ = std::thread([this] { run_ = coordinator_.Run(); });
+  }
+  ~HeldPipeline() { CHECK(!thread_.joinable(), "End was called"); }
+
+  Coordinator& coordinator() { return coordinator_; }
+  // Waits until `count` plans are held.
+  void WaitForPlans(size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return plans_.size() >= count; });
+  }
+  size_t held() {
+    std::lock_guard lock(mutex_);
+    return plans_.size();
+  }
+  void AnswerFirst() {
+    std::unique_lock lock(mutex_);
+    const StepPlan plan = plans_.front();
+    plans_.pop_front();
+    lock.unlock();
+    coordinator_.OnResult(*Count(plan));
+  }
+  absl::Status End() {
+    thread_.join();
+    return run_;
+  }
+
+ private:
+  static SchedulerLimits TwoInFlight() {
+    SchedulerLimits limits = Limits();
+    limits.micro_batches = 2;
+    return limits;
+  }
+  static absl::StatusOr<StepResult> Nothing(const StepPlan&) { return StepResult(); }
+  void Take(const StepPlan& plan) {
+    std::lock_guard lock(mutex_);
+    plans_.push_back(plan);
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<StepPlan> plans_;
+  Coordinator coordinator_;
+  std::thread thread_;
+  absl::Status run_;
+};
+
+// Whether a step's call returns when its work is done, or before.
+class MicroBatches : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(, MicroBatches, testing::Bool(),
+                         [](const auto& test) { return test.param ? "RunAhead" : "Done"; });
+
+TEST_P(MicroBatches, TheSecondPlanDoesNotWaitForTheFirstAnswer) {
+  HeldPipeline pipeline(GetParam());
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(pipeline.coordinator().Submit(Request(3, 2), [](const TokenEvent&) {}).ok());
+  }
+  pipeline.coordinator().Drain();
+  int64_t answers = 0;
+  pipeline.WaitForPlans(2);
+  while (pipeline.coordinator().active_requests() > 0) {
+    EXPECT_LE(pipeline.held(), 2u);
+    if (pipeline.held() == 0) continue;
+    pipeline.AnswerFirst();
+    ++answers;
+  }
+  EXPECT_TRUE(pipeline.End().ok());
+  EXPECT_GE(answers, 4);  // two tokens of two groups
+}
+
+// Blocks are given back when the plans that use them have been answered, not before.
+TEST_P(MicroBatches, StopWaitsForThePlansInFlight) {
+  HeldPipeline pipeline(GetParam());
+  std::atomic<int> cancelled{0};
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(pipeline.coordinator()
+                    .Submit(Request(3, 1000),
+                            [&](const TokenEvent& e) { cancelled += e.finish == FinishReason::kCancelled; })
+                    .ok());
+  }
+  pipeline.WaitForPlans(2);
+  pipeline.coordinator().Stop();
+  const int64_t held = Limits().blocks - pipeline.coordinator().free_blocks();
+  EXPECT_GT(held, 0);
+  pipeline.AnswerFirst();
+  pipeline.AnswerFirst();
+  EXPECT_TRUE(pipeline.End().ok());
+  EXPECT_EQ(cancelled, 4);
+  EXPECT_EQ(pipeline.coordinator().free_blocks(), Limits().blocks);
+}
+
+TEST_P(MicroBatches, AFailureEndsEveryRequestOnce) {
+  HeldPipeline pipeline(GetParam());
+  std::atomic<int> failed{0};
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(pipeline.coordinator()
+                    .Submit(Request(3, 1000), [&](const TokenEvent& e) { failed += e.status.ok() ? 0 : 1; })
+                    .ok());
+  }
+  pipeline.WaitForPlans(2);
+  pipeline.coordinator().OnFailure(absl::UnavailableError("rank 1 failed"));
+  EXPECT_TRUE(absl::IsUnavailable(pipeline.End()));
+  EXPECT_EQ(failed, 4);
+  EXPECT_EQ(pipeline.coordinator().free_blocks(), Limits().blocks);
+  pipeline.AnswerFirst();  // too late, and harmless
+}
+
+// What MPI moves only within calls is moved on while the loop has nothing else to do.
+TEST(Coordinator, MovesMessagesOnUntilTheyHaveLeft) {
+  std::atomic<int> looks{0};
+  std::atomic<bool> left{false};
+  std::deque<StepPlan> sent;
+  std::unique_ptr<Coordinator> coordinator;
+  // The answer comes when the message has left, as from a rank that receives it.
+  const auto progress = [&]() -> absl::StatusOr<bool> {
+    if (++looks < 5) return true;
+    if (!left.exchange(true)) coordinator->OnResult(*Count(sent.front()));
+    return false;
+  };
+  coordinator = std::make_unique<Coordinator>(
+      Limits(), false, [&](const StepPlan& plan) { sent.push_back(plan); },
+      [](const StepPlan&) -> absl::StatusOr<StepResult> { return StepResult(); }, progress);
+  ASSERT_TRUE(coordinator->Submit(Request(3, 1), [](const TokenEvent&) {}).ok());
+  coordinator->Drain();
+  EXPECT_TRUE(coordinator->Run().ok());
+  EXPECT_GE(looks, 5);
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ TEST(Scheduler, EndsByEosStopIdLengthAndContext) {
 
 TEST(Scheduler, APipelineHasDifferentSequencesInFlight) {
   SchedulerLimits limits = Limits();
-  limits.pipeline_stages = 2;
+  limits.micro_batches = 2;
   Scheduler scheduler(limits);
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler.Submit(Request(2, 3), Ignore()).ok());
   const auto a = scheduler.PlanStep();
@@ -130,6 +130,47 @@ TEST(Scheduler, APipelineHasDifferentSequencesInFlight) {
   EXPECT_FALSE(scheduler.PlanStep().has_value());
   scheduler.Commit(Answer(*a, 9));
   EXPECT_EQ(scheduler.PlanStep()->sequences[0].id, a->sequences[0].id);
+}
+
+// A lone prompt goes in as many pieces as stages, so that they work at the same time; a short one stays whole.
+TEST(Scheduler, MicroBatchesAreBalancedByTokens) {
+  SchedulerLimits limits = Limits();
+  limits.max_model_len = 2048;
+  limits.max_batch_tokens = 512;
+  limits.blocks = 64;
+  limits.micro_batches = 2;
+  const auto counts = [&](const std::vector<int64_t>& prompts) {
+    Scheduler scheduler(limits);
+    for (int64_t prompt : prompts) EXPECT_TRUE(scheduler.Submit(Request(prompt, 3), Ignore()).ok());
+    std::vector<std::vector<size_t>> plans;
+    while (const auto plan = scheduler.PlanStep()) plans.push_back(TokenCounts(*plan));
+    return plans;
+  };
+  EXPECT_THAT(counts({400}), ElementsAre(ElementsAre(200), ElementsAre(200)));
+  EXPECT_THAT(counts({1000}), ElementsAre(ElementsAre(500), ElementsAre(500)));
+  EXPECT_THAT(counts({100}), ElementsAre(ElementsAre(64), ElementsAre(36)));
+  EXPECT_THAT(counts({60}), ElementsAre(ElementsAre(60)));
+  EXPECT_THAT(counts({10, 10, 10}), ElementsAre(ElementsAre(10, 10), ElementsAre(10)));
+}
+
+// What is left when sequences end unevenly is shared out anew.
+TEST(Scheduler, MicroBatchesAreRebalanced) {
+  SchedulerLimits limits = Limits();
+  limits.max_sequences = 8;
+  limits.micro_batches = 2;
+  Scheduler scheduler(limits);
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(scheduler.Submit(Request(2, 3), Ignore()).ok());
+  const auto a = scheduler.PlanStep();
+  const auto b = scheduler.PlanStep();
+  ASSERT_EQ(b->sequences.size(), 4u);
+  scheduler.Cancel(b->sequences[0].id);
+  scheduler.Cancel(b->sequences[1].id);
+  scheduler.Commit(Answer(*a, 9));
+  const auto c = scheduler.PlanStep();
+  scheduler.Commit(Answer(*b, 9));
+  const auto d = scheduler.PlanStep();
+  EXPECT_EQ(c->sequences.size(), 3u);
+  EXPECT_EQ(d->sequences.size(), 3u);
 }
 
 TEST(Scheduler, ACancelledSequenceKeepsItsBlocksWhileAPlanHoldsIt) {
@@ -150,7 +191,7 @@ TEST(Scheduler, LosesAndRepeatsNothing) {
   std::mt19937 random(1);
   for (int round = 0; round < 20; ++round) {
     SchedulerLimits limits = Limits();
-    limits.pipeline_stages = 1 + round % 3;
+    limits.micro_batches = 1 + round % 3;
     limits.max_batch_tokens = 1 + static_cast<int64_t>(random() % 40);
     limits.max_queue = 1000;
     Scheduler scheduler(limits);
@@ -163,7 +204,7 @@ TEST(Scheduler, LosesAndRepeatsNothing) {
       want[*scheduler.Submit(Request(1 + random() % 100, max_tokens), Ignore())] = max_tokens;
     }
     while (true) {
-      if (auto plan = scheduler.in_flight() < limits.pipeline_stages ? scheduler.PlanStep() : std::nullopt) {
+      if (auto plan = scheduler.in_flight() < limits.micro_batches ? scheduler.PlanStep() : std::nullopt) {
         EXPECT_LE(plan->tokens(), limits.max_batch_tokens);
         for (const StepSequence& s : plan->sequences) {
           EXPECT_EQ(s.position, cached[s.id]);

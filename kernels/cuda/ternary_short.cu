@@ -1,0 +1,331 @@
+// 1 to 4 tokens, where all that a block reads of the weights fits into its shared memory at once: the matmul is then a
+// chain of latencies behind the kernel before it, and what counts is how few instructions one warp has to run from the
+// input to the output. As in kernels/cuda/ternary_decode.cu a code's bit planes are the columns of a binary product.
+//
+// A block takes neighbouring tiles of 16 outputs. A warp has one tile of one matrix, or a part of its inputs, in one copy,
+// and all warps make the planes of the codes. The copies are under way long before the kernel before this one is done,
+// since a multiprocessor has room for several such blocks; so they are not started all at once, lest what that kernel reads
+// wait behind them.
+#include <algorithm>
+#include <utility>
+
+#include "kernels/cuda/decode_planes.cuh"
+#include "kernels/cuda/ternary_decode.cuh"
+#include "kernels/cuda/ternary_division.cuh"
+#include "kernels/cuda/ternary_epilogue.cuh"
+#include "kernels/cuda/ternary_mma.cuh"
+#include "kernels/cuda/ternary_pipeline.cuh"
+#include "kernels/cuda/ternary_rows.h"
+
+namespace ternion::cuda {
+namespace {
+
+constexpr int kMostWarps = 16;
+constexpr int kWarpsAhead = 8;             // whose copies are on their way together
+constexpr int64_t kMostBytes = 100 << 10;  // two kernels share a multiprocessor
+
+// The launch, and where things lie in shared memory, in bytes: first a barrier a warp.
+struct ShortShape {
+  int blocks;
+  int warps;
+  int parts;  // of a tile's inputs, a warp each
+  int tile_units;
+  Division tiles;  // among the blocks
+  Division units;  // among the parts
+  Division made;   // planes of units, among the warps
+  int weights;     // [warps][units.most()] units
+  int planes;      // [tokens][units][32] pairs of words
+  int sums;        // [tiles][matrices][tokens][16], then [tokens] of codes
+  int bytes;
+};
+
+struct ShortWork {
+  RowsWork rows;
+  Epilogue epilogue;
+  ShortShape shape;
+};
+
+// Shared memory by its own addresses: those of pointers are made anew at every use, which takes longer than the access.
+__device__ __forceinline__ uint4 LoadShared16(uint32_t address) {
+  uint4 x;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "r"(address)
+               : "memory");
+  return x;
+}
+__device__ __forceinline__ uint2 LoadShared8(uint32_t address) {
+  uint2 x;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(x.x), "=r"(x.y) : "r"(address) : "memory");
+  return x;
+}
+__device__ __forceinline__ uint32_t LoadShared4(uint32_t address) {
+  uint32_t x;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x) : "r"(address) : "memory");
+  return x;
+}
+__device__ __forceinline__ void StoreShared8(uint32_t address, uint2 x) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(x.x), "r"(x.y) : "memory");
+}
+__device__ __forceinline__ void StoreShared4(uint32_t address, uint32_t x) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(x) : "memory");
+}
+__device__ __forceinline__ void AddShared(uint32_t address, int x) {
+  asm volatile("red.shared.add.s32 [%0], %1;" ::"r"(address), "r"(x) : "memory");
+}
+// The first phase of a barrier is over.
+__device__ __forceinline__ void WaitShared(uint32_t barrier) {
+  uint32_t done = 0;
+  while (done == 0) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.test_wait.parity.shared.b64 p, [%1], 0;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(done)
+        : "r"(barrier)
+        : "memory");
+  }
+}
+
+__device__ __forceinline__ uint64_t* BarrierOf(int warp) {
+  return reinterpret_cast<uint64_t*>(DynamicShared()) + warp;
+}
+
+// The warp's part of its tile is on its way. The whole block calls it.
+__device__ __forceinline__ void FetchWeights(const ShortWork& work, int matrices, const Part& tiles, int item,
+                                             const Part& units) {
+  const ShortShape& shape = work.shape;
+  uint64_t* const barrier = BarrierOf(WarpIndex());
+  if (Lane() == 0) {
+    InitStage(barrier, 1);
+    PublishStages();
+  }
+  __syncthreads();
+  if (item >= tiles.count * matrices) return;
+  if (WarpIndex() >= kWarpsAhead) WaitShared(SharedAddress(BarrierOf(WarpIndex() - kWarpsAhead)));
+  const uint8_t* const weights = item % matrices == 0 ? work.rows.matmul.weights : work.rows.up_weights;
+  const int64_t unit = static_cast<int64_t>(tiles.first + item / matrices) * shape.tile_units + units.first;
+  AnnounceStage(barrier, units.count * kUnitBytes);
+  CopyToStage(DynamicShared() + shape.weights + WarpIndex() * shape.units.most() * kUnitBytes,
+              weights + unit * kUnitBytes, units.count * kUnitBytes, barrier);
+  EndStage(barrier);
+}
+
+// Makes the planes of some units, where the lanes of all warps find theirs; the sums of the codes are added to the rows'.
+template <int kTokens>
+__device__ __forceinline__ void MakePlanes(const ShortWork& work, const Part& made, uint32_t planes,
+                                           uint32_t code_sums) {
+  const int inputs = static_cast<int>(work.rows.matmul.inputs);
+  int sum[kTokens] = {};
+#pragma unroll 2
+  for (int u = made.first; u < made.first + made.count; ++u) {
+    uint32_t words[kTokens][2];
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+      const int8_t* const from = work.rows.matmul.codes + t * inputs + u * kUnitInputs + LaneInput(Lane());
+      words[t][0] = *reinterpret_cast<const uint32_t*>(from);
+      words[t][1] = *reinterpret_cast<const uint32_t*>(from + kLaneStep);
+    }
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+      sum[t] = __dp4a(static_cast<int>(words[t][0]), 0x01010101, sum[t]);
+      sum[t] = __dp4a(static_cast<int>(words[t][1]), 0x01010101, sum[t]);
+      StoreShared8(planes + ((t * work.shape.tile_units + u) * kWarp + Lane()) * 8,
+                   PlanesOfCodes(words[t][0], words[t][1]));
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    const int all = WarpSum(sum[t]);
+    if (Lane() == 0) AddShared(code_sums + t * 4, all);
+  }
+}
+
+// Adds the products of the warp's part of its tile to the tile's sums [tokens][16].
+template <int kTokens>
+__device__ __forceinline__ void Multiply(uint32_t weights, uint32_t planes, int tile_units, int count,
+                                         uint32_t sums) {
+  const int g = Lane() / 4, q = Lane() % 4;
+  weights += Lane() * 16;
+  planes += Lane() * 8;
+  int counts[kTokens][2][4] = {};
+#pragma unroll 2
+  for (int u = 0; u < count; ++u) {
+    const uint4 plane0 = LoadShared16(weights + u * kUnitBytes);
+    const uint4 plane1 = LoadShared16(weights + u * kUnitBytes + kPlaneBytes);
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+      const uint2 code = LoadShared8(planes + (t * tile_units + u) * kWarp * 8);
+      BinaryMma(plane0, code, counts[t][0]);
+      BinaryMma(plane1, code, counts[t][1]);
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    int all[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) all[i] = counts[t][0][i] + 2 * counts[t][1][i];
+    const int low = WeighPlanes(all[0], all[1], q), high = WeighPlanes(all[2], all[3], q);
+    // Even lanes go on with output g, odd ones with g + 8.
+    int sum = (q & 1) != 0 ? high : low;
+    sum += __shfl_xor_sync(kAllLanes, (q & 1) != 0 ? low : high, 1);
+    sum += __shfl_xor_sync(kAllLanes, sum, 2);
+    if (q < 2) AddShared(sums + (t * kTileOutputs + g + 8 * q) * 4, sum);
+  }
+}
+
+// What a thread stores: one column of the block's, of every token.
+template <int kTokens, int kMatrices>
+struct Output {
+  int64_t place;  // of token 0; negative: none
+  float weight_scale[kMatrices] = {};
+  float row_scale[kTokens] = {};
+  float before[kTokens] = {};
+
+  __device__ __forceinline__ Output(const ShortWork& work, const Part& tiles) {
+    const MatmulWork& matmul = work.rows.matmul;
+    const int64_t column = static_cast<int64_t>(tiles.first) * kTileOutputs + threadIdx.x;
+    const bool stores = static_cast<int>(threadIdx.x) < tiles.count * kTileOutputs && column < matmul.outputs;
+    place = stores ? column : -1;
+    if (!stores || work.epilogue == Epilogue::kSums) return;
+    weight_scale[0] = matmul.weight_scale[column];
+    if constexpr (kMatrices == 2) weight_scale[1] = work.rows.up_scale[column];
+  }
+
+  // What earlier kernels made.
+  __device__ __forceinline__ void Load(const ShortWork& work) {
+    const MatmulWork& matmul = work.rows.matmul;
+    if (place < 0) return;
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+      if (work.epilogue != Epilogue::kSums) row_scale[t] = matmul.row_scale[t];
+      if (kMatrices == 1 && work.epilogue == Epilogue::kAdd) before[t] = matmul.y[place + t * matmul.outputs];
+    }
+  }
+
+  __device__ __forceinline__ void Store(const ShortWork& work, uint32_t sums, uint32_t code_sums) const {
+    const MatmulWork& matmul = work.rows.matmul;
+    if (place < 0) return;
+    sums +=
+        (threadIdx.x / kTileOutputs * kMatrices * kTokens * kTileOutputs + threadIdx.x % kTileOutputs) * 4;
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+      const int64_t at = place + t * matmul.outputs;
+      const int code_sum = static_cast<int>(LoadShared4(code_sums + t * 4));
+      int sum[kMatrices];
+      float f[kMatrices];
+#pragma unroll
+      for (int m = 0; m < kMatrices; ++m) {
+        sum[m] = static_cast<int>(LoadShared4(sums + (m * kTokens + t) * kTileOutputs * 4)) - code_sum;
+        f[m] = Dequantized(sum[m], row_scale[t], weight_scale[m]);
+      }
+      if constexpr (kMatrices == 2) {
+        matmul.y[at] = Gated(work.epilogue, f[0], f[1]);
+      } else if (work.epilogue == Epilogue::kSums) {
+        matmul.sums[at] = sum[0];
+      } else {
+        matmul.y[at] = work.epilogue == Epilogue::kAdd ? before[t] + f[0] : f[0];
+      }
+    }
+  }
+};
+
+template <int kTokens, int kMatrices>
+__global__ void __launch_bounds__(kMostWarps* kWarp, 2) ShortKernel(const __grid_constant__ ShortWork work) {
+  StartNext();
+  const ShortShape& shape = work.shape;
+  const Part tiles = shape.tiles.part(static_cast<int>(blockIdx.x));
+  const int item = WarpIndex() / shape.parts;
+  const Part units = shape.units.part(WarpIndex() - item * shape.parts);
+  FetchWeights(work, kMatrices, tiles, item, units);
+  uint32_t shared = SharedAddress(DynamicShared());
+  asm volatile("" : "+r"(shared));  // else it is made anew at every use
+  const int items = tiles.count * kMatrices, item_bytes = kTokens * kTileOutputs * 4;
+  const uint32_t sums = shared + shape.sums, code_sums = sums + items * item_bytes;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < items * kTokens * kTileOutputs + kTokens;
+       i += static_cast<int>(blockDim.x)) {
+    StoreShared4(sums + i * 4, 0);
+  }
+  Output<kTokens, kMatrices> output(work, tiles);
+  __syncthreads();
+  WaitForPrevious();
+  output.Load(work);
+  MakePlanes<kTokens>(work, shape.made.part(WarpIndex()), shared + shape.planes, code_sums);
+  __syncthreads();
+  if (item < items) {
+    WaitShared(shared + 8 * WarpIndex());
+    Multiply<kTokens>(shared + shape.weights + WarpIndex() * shape.units.most() * kUnitBytes,
+                      shared + shape.planes + units.first * kWarp * 8, shape.tile_units, units.count,
+                      sums + item * item_bytes);
+  }
+  __syncthreads();
+  output.Store(work, sums, code_sums);
+}
+
+// As many parts of a tile as there are warps for; warps for every unit's planes.
+ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
+  const int64_t tiles = Tiles(work.matmul.outputs), units = Units(work.matmul.inputs);
+  const int64_t tokens = work.matmul.tokens, matrices = work.matrices();
+  ShortShape shape = {};
+  shape.blocks = static_cast<int>(std::min<int64_t>(tiles, backend.multiprocessors()));
+  shape.tiles = Division::Of(tiles, shape.blocks);
+  const int64_t items = shape.tiles.most() * matrices;
+  const int64_t part_units = CeilDivide(units, std::clamp<int64_t>(kMostWarps / items, 1, units));
+  shape.parts = static_cast<int>(CeilDivide(units, part_units));
+  shape.units = Division::Of(units, shape.parts);
+  shape.warps = static_cast<int>(std::max(items * shape.parts, std::min<int64_t>(units, kMostWarps)));
+  shape.made = Division::Of(units, shape.warps);
+  shape.tile_units = static_cast<int>(units);
+  int64_t end = CeilDivide(shape.warps * 8, 128) * 128;
+  const auto place = [&end](int64_t bytes) {
+    return static_cast<int>(std::exchange(end, end + CeilDivide(bytes, 16) * 16));
+  };
+  shape.weights = place(shape.warps * shape.units.most() * kUnitBytes);
+  shape.planes = place(tokens * units * kUnitInputs);
+  shape.sums = place((items * kTileOutputs + 1) * tokens * 4);
+  shape.bytes = static_cast<int>(end);
+  return shape;
+}
+
+template <int kTokens, int kMatrices>
+void LaunchShort(CudaBackend& backend, const ShortWork& work) {
+  const auto kernel = ShortKernel<kTokens, kMatrices>;
+  const size_t bytes = static_cast<size_t>(work.shape.bytes);
+  AllowSharedMemory(kernel, static_cast<size_t>(kMostBytes));
+  Launch(backend.launch_stream(), kernel,
+         {dim3(static_cast<unsigned>(work.shape.blocks)),
+          dim3(static_cast<unsigned>(work.shape.warps * kWarp)), bytes},
+         work);
+}
+
+template <int kMatrices>
+void LaunchTokens(CudaBackend& backend, const ShortWork& work) {
+  switch (work.rows.matmul.tokens) {
+    case 1:
+      return LaunchShort<1, kMatrices>(backend, work);
+    case 2:
+      return LaunchShort<2, kMatrices>(backend, work);
+    case 3:
+      return LaunchShort<3, kMatrices>(backend, work);
+    default:
+      return LaunchShort<4, kMatrices>(backend, work);
+  }
+}
+
+}  // namespace
+
+bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work) {
+  if (work.matmul.tokens > kDecodeTokens || work.matmul.inputs % kUnitInputs != 0) return false;
+  if (reinterpret_cast<uintptr_t>(work.matmul.codes) % sizeof(uint32_t) != 0) return false;
+  const int64_t block_tiles = CeilDivide(Tiles(work.matmul.outputs), backend.multiprocessors());
+  return block_tiles * work.matrices() <= kMostWarps && ShapeOf(backend, work).bytes <= kMostBytes;
+}
+
+void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
+  const ShortWork all{work, epilogue, ShapeOf(backend, work)};
+  if (work.matrices() == 2) return LaunchTokens<2>(backend, all);
+  LaunchTokens<1>(backend, all);
+}
+
+}  // namespace ternion::cuda
