@@ -14,15 +14,36 @@
 
 namespace ternion {
 
-// Exchanges of a few tokens between devices that can write into each other's memory: GPUs of one host. Each is one
-// kernel that stores into the peers' inboxes and polls its own, where a library call would cost several times as much
-// (docs/BENCHMARKS.md). Results are the same bits as with one device. Members call the same operations in the same
-// order, the two kinds in turn: SubNormQuantize, ReduceAdd, SubNormQuantize, ...
+// Rows of a step that one member keeps.
+struct PeerRows {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t size() const { return end - begin; }
+};
+
+// Rows to be summed over the members, each member's rounded to a wire format once (PeerExchange::ReduceRounded).
+struct RoundedRows {
+  bool int4 = false;                 // Backend::EncodeInt4's format; else EncodeInt8's
+  absl::Span<const PeerRows> owned;  // of each member: all rows, or shares side by side
+  TensorView<const float> partial;   // [T, n]
+  const float* extra = nullptr;      // [T], travels with the rows unrounded, -0 as 0; null: none
+};
+
+// Exchanges between devices that can write into each other's memory: GPUs of one host. Each is one kernel that stores into
+// the peers' inboxes and waits for what comes into its own, where library calls would cost several times as much
+// (docs/BENCHMARKS.md). Results are the same bits as with one device, or as without peers.
+//
+// Members call the same operations in the same order. Inboxes come in pairs that take turns, so what is recorded
+// (Backend::Replay) must hold an even number of SubNormQuantize, of the two ReduceAdd, and of the two ReduceRounded and
+// GatherCodes; and between two QuantizeShare must lie another exchange.
 //
 // A peer that does not answer ends the wait after kPeerPatienceSeconds; the results are then worthless and Health says so.
 class PeerExchange {
  public:
   virtual ~PeerExchange() = default;
+
+  // A few tokens, every member has all rows.
 
   // Steps of at most this many tokens.
   virtual int64_t most_tokens() const = 0;
@@ -41,6 +62,42 @@ class PeerExchange {
   virtual void ReduceAdd(TensorView<const int32_t> partial, TensorView<const float> row_scale,
                          TensorView<const float> weight_scale, TensorView<float> residual) = 0;
 
+  // Whether ReduceAddNormQuantize takes rows of n channels.
+  virtual bool TakesNorm(int64_t n) const = 0;
+
+  // ReduceAdd, then Backend::NormQuantize of the residual.
+  //                                 norm_weight [1, n], out.codes [T, n], out.scales [1, T]
+  virtual void ReduceAddNormQuantize(TensorView<const int32_t> partial, TensorView<const float> row_scale,
+                                     TensorView<const float> weight_scale, TensorView<float> residual,
+                                     float eps, TensorView<const float> norm_weight, bool int4,
+                                     QuantizedRows out) = 0;
+
+  // Any number of tokens.
+
+  // Whether the operations below take rows of n channels.
+  virtual bool TakesRows(int64_t n) const = 0;
+
+  // sum[t] = the members' partial[t] of this member's rows, each rounded, decoded and added in member order; extra_sum
+  // likewise, unrounded (null without extra).             sum [own rows, n], extra_sum [1, own rows]
+  virtual void ReduceRounded(const RoundedRows& rows, TensorView<float> sum, float* extra_sum) = 0;
+  // residual[t] += sum[t], first multiplied by Backend::InverseRms(extra_sum[t], width, eps) where there is extra.
+  //                                                         residual [own rows, n]
+  virtual void ReduceRoundedAdd(const RoundedRows& rows, int64_t width, float eps,
+                                TensorView<float> residual) = 0;
+
+  // Every member's codes and scales of its rows to all. `int4`: two codes share a byte on their way.
+  //                                                         mine [own rows, n] -> all [T, n]
+  virtual void GatherCodes(bool int4, absl::Span<const PeerRows> owned,
+                           BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all) = 0;
+
+  // This member's channels of rows before a row-parallel layer with a lossy wire; columns[r] is how many member r has.
+  // squares[t] = Backend::RowSums of SumSquares by how.segment, then x * how.weight (both left out where how.weight, this
+  // member's, is empty); of all members' channels the how.keep largest magnitudes stay, as by KthMagnitude and ZeroBelow;
+  // RowAbsMax of this member's, QuantizeInt8 with `floor`. False, on all members, where it does not take such rows.
+  //                                                         x [T, columns[rank]], squares [1, T]
+  virtual bool QuantizeShare(const RowInput& how, absl::Span<const int64_t> columns, float floor,
+                             TensorView<const float> x, TensorView<float> squares, QuantizedRows out) = 0;
+
   // kUnavailable when a peer did not answer. To be asked when the device has been waited for.
   virtual absl::Status Health() const = 0;
 };
@@ -51,7 +108,7 @@ inline constexpr int kMostPeers = 8;
 // Every member's string, in member order. Every member calls it twice, whatever fails.
 using GatherStrings = absl::FunctionRef<std::vector<std::string>(std::string_view mine)>;
 
-// For steps of up to `tokens` tokens, rows of up to `width` channels before and `hidden` after a row-parallel layer.
+// For few tokens: steps of up to `tokens`, rows of up to `width` channels before and `hidden` after a row-parallel layer.
 // kUnavailable, on all members alike, where a member's device cannot be written to by another.
 absl::StatusOr<std::unique_ptr<PeerExchange>> MakeCudaPeerExchange(Backend& backend, int rank, int ranks,
                                                                    int64_t tokens, int64_t width,

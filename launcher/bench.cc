@@ -6,10 +6,44 @@
 #include "launcher/commands.h"
 
 namespace ternion {
+namespace {
+
+void AddCollectives(CLI::App& bench, Command& chosen) {
+  auto options = std::make_shared<CollectiveBenchOptions>();
+  CLI::App* command = bench.add_subcommand(
+      "collectives",
+      "what tensor-parallel ranks exchange, beside a plain sum by NCCL or MPI of the same tensor");
+  command->footer(
+      "Start it with mpirun, one rank for each device: mpirun -np 2 ternion bench collectives\n"
+      "exact        int32 sums, added to the residual while tokens are few\n"
+      "int8, int4   rows rounded on their way; each rank gets the sum of its own rows\n"
+      "+ gather     then everybody gets all rows as INT4 codes, which the next matmul reads\n"
+      "norm         exact, then RMSNorm and INT4 codes, against the library's int32 sum and a kernel for the "
+      "rest\n"
+      "GB/s         bytes of the tensor in fp16 by the time\n"
+      "ratio        the plain sum's time by ours: above 1 ours is faster");
+  command->add_option("--config", "TOML file with options of these names")->type_name("FILE");
+  AddOption(*command, "--device", options->device, "auto, cpu, or cuda: a GPU for each rank")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  AddOption(*command, "--threads", options->threads, "CPU threads of a rank; 0: the cores it may use")
+      ->check(CLI::NonNegativeNumber);
+  AddOption(*command, "--size", options->sizes,
+            "bytes of a tensor in fp16 (32KiB, 16MiB); may be given several times");
+  AddOption(*command, "--hidden", options->hidden, "channels of a row, a multiple of 128")
+      ->check(CLI::PositiveNumber);
+  AddOption(*command, "--repetitions", options->repetitions, "measurements; the median counts")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", options->json, "print one JSON object");
+  command->callback([options, &chosen] {
+    chosen.run = [options](MpiSession& mpi) { return BenchCollectives(mpi, *options); };
+  });
+}
+
+}  // namespace
 
 void AddBench(CLI::App& app, Command& chosen) {
   CLI::App* bench =
-      app.add_subcommand("bench", "kernels and steps, each against the limit measured beside it");
+      app.add_subcommand("bench", "kernels, exchanges and steps, each against the limit measured beside it");
   bench->require_subcommand(1);
 
   auto kernels = std::make_shared<KernelBenchOptions>();
@@ -24,6 +58,8 @@ void AddBench(CLI::App& app, Command& chosen) {
   kernels_command->callback([kernels, &chosen] {
     chosen.run = [kernels](MpiSession& mpi) { return BenchKernels(mpi, *kernels); };
   });
+
+  AddCollectives(*bench, chosen);
 
   auto steps = std::make_shared<StepBenchOptions>();
   CLI::App* steps_command = bench->add_subcommand("steps", "prefill and decode steps of the whole model");

@@ -31,6 +31,20 @@ absl::Status BenchCudaKernels(const KernelBenchOptions& options);
 // kResourceExhausted.
 absl::StatusOr<double> CudaReadRate(int device);
 
+struct CollectiveBenchOptions {
+  std::string device = "auto";
+  int threads = 0;
+  std::vector<std::string> sizes = {"2KiB", "8KiB", "32KiB", "128KiB", "512KiB",
+                                    "2MiB", "8MiB", "16MiB", "32MiB",  "128MiB"};
+  int64_t hidden = 8192;
+  int repetitions = 20;
+  bool json = false;
+};
+
+// The exchanges of one tensor-parallel group of all ranks, each beside the library's plain sum of the same tensor,
+// measured in the same run.
+int BenchCollectives(MpiSession& mpi, const CollectiveBenchOptions& options);
+
 struct StepBenchOptions {
   JobOptions job;
   std::vector<int64_t> prefill_tokens = {512};

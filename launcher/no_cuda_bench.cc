@@ -1,14 +1,18 @@
-// Stands in for bench_kernels_cuda.cc and read_rate_cuda.cc in a build without CUDA.
+// Stands in for bench_kernels_cuda.cc, bench_collectives_cuda.cc and read_rate_cuda.cc in a build without CUDA.
 #include "launcher/bench.h"
+#include "launcher/bench_collectives.h"
 
 namespace ternion {
+namespace {
 
-absl::Status BenchCudaKernels(const KernelBenchOptions&) {
-  return absl::UnavailableError("this build has no CUDA backend; use --device cpu");
-}
+absl::Status NoCuda() { return absl::UnavailableError("this build has no CUDA backend; use --device cpu"); }
 
-absl::StatusOr<double> CudaReadRate(int) {
-  return absl::UnavailableError("this build has no CUDA backend; use --device cpu");
-}
+}  // namespace
+
+absl::Status BenchCudaKernels(const KernelBenchOptions&) { return NoCuda(); }
+
+absl::StatusOr<double> CudaReadRate(int) { return NoCuda(); }
+
+absl::StatusOr<std::unique_ptr<CollectiveDevice>> OpenCudaCollectives(MpiSession&) { return NoCuda(); }
 
 }  // namespace ternion

@@ -76,7 +76,8 @@ class TensorParallel {
   Range OwnedRows(int64_t tokens, int rank) const;
   Range OwnedRows(int64_t tokens) const { return OwnedRows(tokens, rank()); }
 
-  // Takes over the exchanges of exact row-parallel layers with few tokens: all ranks of the group have it, or none.
+  // Takes over what it can: all ranks of the group have it, or none. GatherCodes and ReduceLossy then go through it where
+  // it takes their rows; the other operations for it are below.
   void UsePeers(std::unique_ptr<PeerExchange> peers) { peers_ = std::move(peers); }
   // Whether PeerSubNormQuantize and PeerReduceAdd take a step of this many tokens; columns[r] is rank r's share of a row.
   bool PeersTake(int64_t tokens, const RowInput& how, absl::Span<const int64_t> columns) const;
@@ -85,6 +86,17 @@ class TensorParallel {
                            TensorView<const float> mine, QuantizedRows out);
   void PeerReduceAdd(TensorView<const int32_t> partial, TensorView<const float> row_scale,
                      TensorView<const float> weight_scale, TensorView<float> residual);
+
+  // Whether the two operations below take rows of n channels.
+  bool PeersTakeRows(int64_t n) const { return peers_ != nullptr && peers_->TakesRows(n); }
+  // residual += ReduceLossy's sum, first multiplied by the InverseRms of its extra sum where there is extra.
+  //                                  partial [T, n], extra [1, T], width and eps as for InverseRms; residual [owned, n]
+  void PeerReduceLossyAdd(WireFormat format, TensorView<const float> partial, const float* extra,
+                          int64_t width, float eps, TensorView<float> residual);
+  // PeerExchange::QuantizeShare, counted; false without peers.
+  bool PeerQuantizeShare(const RowInput& how, absl::Span<const int64_t> columns, float floor,
+                         TensorView<const float> x, TensorView<float> squares, QuantizedRows out);
+
   // To be asked when the device has been waited for: kUnavailable when a peer did not answer.
   absl::Status Health() const { return peers_ == nullptr ? absl::OkStatus() : peers_->Health(); }
 
@@ -129,6 +141,10 @@ class TensorParallel {
                                  absl::FunctionRef<int64_t(int64_t rows)> block_bytes);
   // Blocks side by side: recv_ holds, for every rank in order, [rows, columns[r]]; row i of `all` is row i of each.
   void JoinColumns(absl::Span<const int64_t> columns, TensorView<float> all);
+  // What every rank owns of a step's rows.
+  std::vector<PeerRows> OwnedByEach(int64_t tokens) const;
+  // Bytes that a lossy reduce sends to other ranks.
+  int64_t LossyBytes(WireFormat format, int64_t tokens, int64_t channels, bool with_extra) const;
   // Makes `buffer` hold `bytes` at least; where it must grow, its contents are lost.
   absl::Status Reserve(Buffer& buffer, int64_t bytes);
 

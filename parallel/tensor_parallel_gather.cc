@@ -53,6 +53,11 @@ absl::Status TensorParallel::GatherCodes(bool int4, BasicQuantizedRows<const int
     return absl::OkStatus();
   }
   const WireBlock wire{CodesRowBytes(int4, channels)};
+  if (PeersTakeRows(channels)) {
+    peers_->GatherCodes(int4, OwnedByEach(tokens), mine, all);
+    counters_->Add({0, (size() - 1) * owned * (wire.row_bytes + static_cast<int64_t>(sizeof(float))), 0});
+    return absl::OkStatus();
+  }
   std::vector<size_t> counts;
   for (int r = 0; r < size(); ++r) counts.push_back(wire.Bytes(OwnedRows(tokens, r).size()));
   const auto all_bytes = static_cast<int64_t>(TotalBytes(counts));

@@ -1,5 +1,7 @@
-// Exchanges of a few tokens through the peers' memory, where the group has it.
+// Exchanges through the peers' memory, where the group has it.
 #include "parallel/tensor_parallel.h"
+
+#include <numeric>
 
 namespace ternion {
 
@@ -18,6 +20,40 @@ void TensorParallel::PeerReduceAdd(TensorView<const int32_t> partial, TensorView
                                    TensorView<const float> weight_scale, TensorView<float> residual) {
   peers_->ReduceAdd(partial, row_scale, weight_scale, residual);
   counters_->Add({(size() - 1) * partial.bytes(), 0, 0});
+}
+
+std::vector<PeerRows> TensorParallel::OwnedByEach(int64_t tokens) const {
+  std::vector<PeerRows> owned;
+  for (int r = 0; r < size(); ++r) owned.push_back({OwnedRows(tokens, r).begin, OwnedRows(tokens, r).end});
+  return owned;
+}
+
+int64_t TensorParallel::LossyBytes(WireFormat format, int64_t tokens, int64_t channels,
+                                   bool with_extra) const {
+  int64_t rows = 0;
+  for (int r = 0; r < size(); ++r) {
+    if (r != rank()) rows += OwnedRows(tokens, r).size();
+  }
+  return rows * (WireRowBytes(format, channels) + (with_extra ? static_cast<int64_t>(sizeof(float)) : 0));
+}
+
+bool TensorParallel::PeerQuantizeShare(const RowInput& how, absl::Span<const int64_t> columns, float floor,
+                                       TensorView<const float> x, TensorView<float> squares,
+                                       QuantizedRows out) {
+  if (peers_ == nullptr || !peers_->QuantizeShare(how, columns, floor, x, squares, out)) return false;
+  if (how.keep >= std::accumulate(columns.begin(), columns.end(), int64_t{0})) return true;
+  // This rank's channels of the rows that others select for, and what it found for its own.
+  const int64_t selected = SplitEvenly(x.rows(), 1, size(), rank()).size();
+  counters_->Add({0, (x.rows() - selected) * x.cols() * 4 + (size() - 1) * selected * 4, 0});
+  return true;
+}
+
+void TensorParallel::PeerReduceLossyAdd(WireFormat format, TensorView<const float> partial,
+                                        const float* extra, int64_t width, float eps,
+                                        TensorView<float> residual) {
+  const std::vector<PeerRows> owned = OwnedByEach(partial.rows());
+  peers_->ReduceRoundedAdd({format == WireFormat::kInt4, owned, partial, extra}, width, eps, residual);
+  counters_->Add({LossyBytes(format, partial.rows(), partial.cols(), extra != nullptr), 0, 0});
 }
 
 }  // namespace ternion

@@ -3,15 +3,16 @@
 #include "kernels/cuda/attention_softmax.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 
-// A chunk of the context of groups of 16 rows, four warps a group: each warp weighs one of the chunk's blocks,
-// then adds a quarter of the channels over all of them.
+// A chunk of the context of groups of 16 rows, four warps a group: each warp weighs one of the chunk's
+// blocks, then adds a quarter of the channels over all of them.
 namespace ternion::cuda {
 
 inline constexpr int kGroupWarps = kChunkBlocks;
 inline constexpr int kGroupThreads = kGroupWarps * kWarp;
 
 // The shared memory of a tile of kGroups * 16 rows. Of its matrices the first `key_matrices` are the blocks'
-// keys, the next ones their values; where there are too few, values take the place of keys that are done with.
+// keys, the next ones their values; where there are too few, values take the place of keys that are done
+// with.
 template <int kDim, int kGroups>
 struct ChunkMemory {
   static constexpr int kThreads = kGroups * kGroupThreads;
@@ -57,7 +58,7 @@ __device__ __forceinline__ void ScoreChunk(const ChunkMemory<kDim, kGroups>& mem
   ScoreBlock<kDim>(memory.queries + rows.first * kDim * 2, memory.Keys(index), scores);
   rows.Mask(block, scores);
   PerRow most;
-  BlockMost(scores, most);
+  BlockMost(scores, rows.both, most);
   if (Lane() % 4 != 0) return;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -72,12 +73,14 @@ __device__ __forceinline__ void StoreWeights(const ChunkMemory<kDim, kGroups>& m
   using Memory = ChunkMemory<kDim, kGroups>;
   const int index = WarpOfGroup(), row = rows.Row(0);
   PerRow most = {kMasked, kMasked}, totals;
-  for (int block = 0; block <= index; ++block) {
+#pragma unroll
+  for (int block = 0; block < kChunkBlocks; ++block) {
+    if (block > index) continue;
     most[0] = fmaxf(most[0], memory.most[block * Memory::kRows + row]);
     most[1] = fmaxf(most[1], memory.most[block * Memory::kRows + row + 8]);
   }
   uint32_t weights[4][4];
-  WeighBlock(most, scale, scores, weights, totals);
+  WeighBlock(most, scale, rows.both, scores, weights, totals);
   if (Lane() % 4 == 0) {
     memory.totals[index * Memory::kRows + row] = totals[0];
     memory.totals[index * Memory::kRows + row + 8] = totals[1];
@@ -100,10 +103,11 @@ __device__ __forceinline__ void AddChunk(const ChunkMemory<kDim, kGroups>& memor
   using Memory = ChunkMemory<kDim, kGroups>;
   const uint32_t weight_rows = memory.weights() + rows.first * Memory::kWeightRowBytes;
   const int first_unit = WarpOfGroup() * (kDim / 32);
+#pragma unroll 1
   for (int block = 0; block < blocks; ++block) {
     const float* most = memory.most + block * Memory::kRows + rows.Row(0);
     const float* totals = memory.totals + block * Memory::kRows + rows.Row(0);
-    softmax.Advance({most[0], most[8]}, scale);
+    softmax.Advance({most[0], most[8]}, scale, rows.both);
     softmax.total[0] += totals[0];
     softmax.total[1] += totals[8];
 #pragma unroll

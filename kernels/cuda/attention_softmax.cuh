@@ -36,20 +36,29 @@ __device__ __forceinline__ void ScoreBlock(uint32_t queries, uint32_t keys, Scor
   }
 }
 
-// Takes out what a row does not see: positions after its own. The block begins at position `begin`.
-__device__ __forceinline__ void MaskBlock(int begin, const int (&positions)[2], Scores& scores) {
+// Takes out what a row does not see: positions after its own. The block begins at position `begin`. Here and
+// below `both` tells that the lane's second row exists; otherwise nothing is done for it.
+__device__ __forceinline__ void MaskBlock(int begin, const int (&positions)[2], bool both, Scores& scores) {
 #pragma unroll
-  for (int n = 0; n < kScoreTiles; ++n) {
+  for (int half = 0; half < 2; ++half) {
+    if (half == 1 && !both) continue;
+    const int last =
+        positions[half] - begin - Lane() % 4 * 2;  // column that it sees, from the lane's first one
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (begin + n * 8 + Lane() % 4 * 2 + i % 2 > positions[i / 2]) scores[n][i] = kMasked;
+    for (int n = 0; n < kScoreTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (n * 8 + i > last) scores[n][half * 2 + i] = kMasked;
+      }
     }
   }
 }
 
-__device__ __forceinline__ void BlockMost(const Scores& scores, PerRow& most) {
+__device__ __forceinline__ void BlockMost(const Scores& scores, bool both, PerRow& most) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
+    most[half] = kMasked;
+    if (half == 1 && !both) continue;
     float m = kMasked;
 #pragma unroll
     for (int n = 0; n < kScoreTiles; ++n) m = fmaxf(m, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
@@ -60,10 +69,16 @@ __device__ __forceinline__ void BlockMost(const Scores& scores, PerRow& most) {
 
 // Turns scores into weights 2^(scale * (score - most)), as left operands of the block's four groups of 16
 // positions, and their sums.
-__device__ __forceinline__ void WeighBlock(const PerRow& most, float scale, const Scores& scores,
+__device__ __forceinline__ void WeighBlock(const PerRow& most, float scale, bool both, const Scores& scores,
                                            uint32_t (&weights)[4][4], PerRow& sums) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
+    sums[half] = 0;
+    if (half == 1 && !both) {
+#pragma unroll
+      for (int n = 0; n < kScoreTiles; ++n) weights[n / 2][n % 2 * 2 + half] = 0;
+      continue;
+    }
     const float base = most[half] == kMasked ? 0.0f : -(most[half] * scale);
     float sum = 0;
 #pragma unroll
@@ -94,9 +109,10 @@ struct PartialSoftmax {
   __device__ __forceinline__ void Reset() { *this = PartialSoftmax(); }
 
   // Makes room for a block of which `block_most` is the largest score.
-  __device__ __forceinline__ void Advance(const PerRow& block_most, float scale) {
+  __device__ __forceinline__ void Advance(const PerRow& block_most, float scale, bool both) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      if (half == 1 && !both) continue;
       const float next = fmaxf(most[half], block_most[half]);
       const float factor = Rescale(most[half], next, scale);
       most[half] = next;
@@ -150,8 +166,10 @@ struct WarpRows {
   int positions[2];    // of the lane's two rows
   int first_position;  // before any block that ends here, nothing is masked
   int last_position;   // -1: no rows
+  bool both;           // rows from the eighth on exist
 
-  __device__ WarpRows(const QueryTile& tile, int first_row) : first(first_row) {
+  __device__ WarpRows(const QueryTile& tile, int first_row)
+      : first(first_row), both(tile.rows > first_row + kWarpRows / 2) {
     positions[0] = tile.Position(Row(0));
     positions[1] = tile.Position(Row(1));
     first_position = first + kWarpRows <= tile.rows ? tile.Position(first) : -1;
@@ -160,7 +178,7 @@ struct WarpRows {
   __device__ int Row(int half) const { return first + Lane() / 4 + half * 8; }
   __device__ void Mask(int block, Scores& scores) const {
     const int begin = block * kKvBlockTokens;
-    if (begin + kKvBlockTokens - 1 > first_position) MaskBlock(begin, positions, scores);
+    if (begin + kKvBlockTokens - 1 > first_position) MaskBlock(begin, positions, both, scores);
   }
 };
 

@@ -86,11 +86,17 @@ __device__ __forceinline__ __half* KvBlock(const AttentionArguments& arguments, 
          (block * arguments.heads.kv_heads + kv_head) * 2 * kKvBlockTokens * arguments.heads.head_dim;
 }
 
+// What follows is done by kThreads threads, of which this is the number of one.
+template <int kThreads>
+__device__ __forceinline__ int ThreadOf() {
+  return static_cast<int>(threadIdx.x) % kThreads;
+}
+
 // Rows of keys beyond the head's channels; copies leave them alone.
 template <int kDim, int kThreads>
 __device__ __forceinline__ void ZeroKeyPadding(uint32_t keys, int dim) {
 #pragma unroll 1
-  for (int i = dim * kScoreTiles + static_cast<int>(threadIdx.x); i < kDim * kScoreTiles; i += kThreads) {
+  for (int i = dim * kScoreTiles + ThreadOf<kThreads>(); i < kDim * kScoreTiles; i += kThreads) {
     ZeroUnit(keys + i * kUnitBytes);
   }
 }
@@ -101,8 +107,7 @@ __device__ __forceinline__ void LoadKeys(uint32_t keys, const __half* from, int 
   constexpr int kStep = kThreads / kScoreTiles;
   static_assert(kStep % 8 == 0, "a thread's units are turned alike");
   ZeroKeyPadding<kDim, kThreads>(keys, dim);
-  const int unit = static_cast<int>(threadIdx.x) % kScoreTiles;
-  const int channel = static_cast<int>(threadIdx.x) / kScoreTiles;
+  const int unit = ThreadOf<kThreads>() % kScoreTiles, channel = ThreadOf<kThreads>() / kScoreTiles;
   if (unit * kUnitHalves >= tokens) return;
   const uint32_t to = keys + UnitOffset<kKeyRowBytes>(channel, unit);
   from += channel * kKvBlockTokens + unit * kUnitHalves;
@@ -119,7 +124,7 @@ template <int kDim, int kThreads>
 __device__ __noinline__ void LoadValuesByPairs(uint32_t values, const __half* from, int dim, int tokens) {
   constexpr int kPairs = kDim / 2;
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < kKvBlockTokens * kPairs; i += kThreads) {
+  for (int i = ThreadOf<kThreads>(); i < kKvBlockTokens * kPairs; i += kThreads) {
     const int token = i / kPairs, pair = i % kPairs;
     if (pair * 2 >= dim) continue;
     CopyPairOrZero(values + UnitOffset<kDim * 2>(token, pair / 4) + pair % 4 * 4,
@@ -133,7 +138,7 @@ __device__ __forceinline__ void LoadValues(uint32_t values, const __half* from, 
   if (dim % kUnitHalves != 0) return LoadValuesByPairs<kDim, kThreads>(values, from, dim, tokens);
   constexpr int kUnits = kDim / kUnitHalves;
   constexpr int kStep = kThreads / kUnits;
-  const int unit = static_cast<int>(threadIdx.x) % kUnits, first = static_cast<int>(threadIdx.x) / kUnits;
+  const int unit = ThreadOf<kThreads>() % kUnits, first = ThreadOf<kThreads>() / kUnits;
   if (unit * kUnitHalves >= dim) return;
   from += first * dim + unit * kUnitHalves;
   const uint32_t to = values + UnitOffset<kDim * 2>(first, unit);
@@ -154,7 +159,7 @@ __device__ __forceinline__ void LoadQueries(uint32_t queries, const AttentionArg
   constexpr int kPairs = kDim / 2;
   const int dim = arguments.heads.head_dim;
 #pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPairs; i += kThreads) {
+  for (int i = ThreadOf<kThreads>(); i < kRows * kPairs; i += kThreads) {
     const int r = i / kPairs, pair = i % kPairs;
     float2 value = {0, 0};
     if (r < tile.rows && pair * 2 < dim) {

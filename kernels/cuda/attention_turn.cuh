@@ -3,8 +3,8 @@
 #include "kernels/cuda/attention_chunk.cuh"
 
 // Queries, keys and values of a step that are still as the projection left them: a split tile turns its
-// queries and the keys that it sees where it loads them, rounds them as the cache does, and the tile that sees
-// all of them writes them to the cache.
+// queries and the keys that it sees where it loads them and rounds them as the cache does; the tile that sees
+// all of a piece's tokens writes them to the cache.
 namespace ternion::cuda {
 
 // The step's own tokens in a tile's chunk.
@@ -15,7 +15,8 @@ struct FreshTokens {
   bool write = false;  // to the cache
 };
 
-// What a thread turns: channels [channel, channel + 4) and those half a head further, of a query, key or value.
+// What a thread turns: channels [channel, channel + 4) and those half a head further, of a query or key; of a
+// value it only takes them.
 struct Quad {
   const float* x = nullptr;  // null: nothing
   const float* angles;       // null: a value

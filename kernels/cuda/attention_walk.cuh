@@ -34,42 +34,45 @@ __device__ __forceinline__ void MergeChunk(float scale, const PartialSoftmax<kTi
   }
 }
 
-// Fetches the blocks of a tile's context.
+// Fetches the blocks of a tile's context, each group of warps its share of a chunk.
 template <int kDim>
 struct WalkLoader {
-  using Memory = WalkMemory<kDim>;
+  static constexpr int kGroups = kWalkGroups<kDim>;
+  static constexpr int kShare = kChunkBlocks / kGroups;
   const AttentionArguments& arguments;
-  const Memory& memory;
+  const WalkMemory<kDim>& memory;
   const int32_t* table;  // the slice's
   int kv_head;
   int tokens;  // that the tile sees
   int blocks;
 
-  // Where the chunk's blocks lie in the cache.
-  __device__ void Find(int chunk, int (&found)[kChunkBlocks]) const {
+  __device__ static int IndexOf(int share) { return GroupOfWarp() + share * kGroups; }
+  // Where the group's blocks of the chunk lie in the cache.
+  __device__ void Find(int chunk, int (&found)[kShare]) const {
 #pragma unroll
-    for (int i = 0; i < kChunkBlocks; ++i) {
-      const int block = chunk * kChunkBlocks + i;
+    for (int i = 0; i < kShare; ++i) {
+      const int block = chunk * kChunkBlocks + IndexOf(i);
       found[i] = block < blocks ? table[block] : 0;
     }
   }
-  __device__ void Keys(int chunk, const int (&found)[kChunkBlocks]) const {
-    const int end = min(kChunkBlocks, blocks - chunk * kChunkBlocks);
-#pragma unroll 1
-    for (int i = 0; i < end; ++i) {
-      LoadKeys<kDim, Memory::kThreads>(memory.Keys(i), KvBlock(arguments, Pick(found, i), kv_head),
-                                       arguments.heads.head_dim,
-                                       tokens - (chunk * kChunkBlocks + i) * kKvBlockTokens);
+  __device__ __forceinline__ void Keys(int chunk, const int (&found)[kShare]) const {
+#pragma unroll
+    for (int i = 0; i < kShare; ++i) {
+      const int block = chunk * kChunkBlocks + IndexOf(i);
+      if (block >= blocks) continue;
+      LoadKeys<kDim, kGroupThreads>(memory.Keys(IndexOf(i)), KvBlock(arguments, found[i], kv_head),
+                                    arguments.heads.head_dim, tokens - block * kKvBlockTokens);
     }
   }
-  __device__ void Values(int chunk, const int (&found)[kChunkBlocks], int begin, int end) const {
+  // Of the chunk's blocks [begin, end).
+  __device__ __forceinline__ void Values(int chunk, const int (&found)[kShare], int begin, int end) const {
     const int dim = arguments.heads.head_dim;
-    end = min(end, blocks - chunk * kChunkBlocks);
-#pragma unroll 1
-    for (int i = begin; i < end; ++i) {
-      const __half* const from = KvBlock(arguments, Pick(found, i), kv_head) + kKvBlockTokens * dim;
-      LoadValues<kDim, Memory::kThreads>(memory.Values(i), from, dim,
-                                         tokens - (chunk * kChunkBlocks + i) * kKvBlockTokens);
+#pragma unroll
+    for (int i = 0; i < kShare; ++i) {
+      const int index = IndexOf(i), block = chunk * kChunkBlocks + index;
+      if (block >= blocks || index < begin || index >= end) continue;
+      const __half* const from = KvBlock(arguments, found[i], kv_head) + kKvBlockTokens * dim;
+      LoadValues<kDim, kGroupThreads>(memory.Values(index), from, dim, tokens - block * kKvBlockTokens);
     }
   }
 };
@@ -89,7 +92,7 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
   const WalkLoader<kDim> loader = {
       arguments,    memory, arguments.slices.tables + piece.table,
       tile.kv_head, tokens, static_cast<int>(CeilDivide(tokens, kKvBlockTokens))};
-  int found[kChunkBlocks];
+  int found[WalkLoader<kDim>::kShare];
   loader.Find(0, found);
   WaitForPrevious();
   loader.Keys(0, found);
@@ -101,7 +104,7 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
   const WarpRows rows(tile, GroupOfWarp() * kWarpRows);
   PartialSoftmax<kDim / 32> all;
   for (int chunk = 0; chunk * kChunkBlocks < loader.blocks; ++chunk) {
-    int next[kChunkBlocks];
+    int next[WalkLoader<kDim>::kShare];
     loader.Find(chunk + 1, next);
     const int block = chunk * kChunkBlocks + WarpOfGroup();
     const bool visible = block * kKvBlockTokens <= rows.last_position;
@@ -131,7 +134,7 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
     loader.Values(chunk + 1, next, 0, memory.own_values);
     CommitCopies();
 #pragma unroll
-    for (int i = 0; i < kChunkBlocks; ++i) found[i] = next[i];
+    for (int i = 0; i < WalkLoader<kDim>::kShare; ++i) found[i] = next[i];
   }
   StoreResult(arguments, tile, rows, all, WarpOfGroup() * (kDim / 4));
 }

@@ -129,8 +129,8 @@ class CudaBackend final : public Backend {
 
   absl::StatusOr<Graph> Record(absl::FunctionRef<absl::Status()> body);
   // Attention; with cos_sin it turns the queries and keys, writes these and the values to the cache, and attends.
-  void Attend(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices, const KvLayer& cache,
-              const float* cos_sin, TensorView<float> out);
+  void Attend(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
+              const KvLayer& cache, const float* cos_sin, TensorView<float> out);
 
   const int device_;
   const Stream stream_;

@@ -1,10 +1,10 @@
 // The head, and the largest logit.
 //
-// Head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles of 8
-// rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits: a kernel splits x into them
-// in the order of the operands, and spans of them pass through shared memory. Of the table each lane loads its own
-// operands, 16 bytes at a time, a batch ahead: the sum over channels is taken in an order in which a lane's eight
-// neighbouring channels are its share of two multiplications.
+// Head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles
+// of 8 rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits: a kernel splits x
+// into them in the order of the operands, and spans of them pass through shared memory. Of the table each
+// lane loads its own operands, 16 bytes at a time, a batch ahead: the sum over channels is taken in an order
+// in which a lane's eight neighbouring channels are its share of two multiplications.
 //
 // Numerics: per batch of 128 channels, the products of the first terms and those of the other two are added
 // up apart; then first terms + others joins the logit. This does not depend on which rows and words stand
@@ -146,8 +146,8 @@ __device__ __forceinline__ void MultiplyWords(float (&sum)[4], const uint4& low,
       : "r"(low.z), "r"(high.z), "r"(low.w), "r"(high.w), "r"(x.z), "r"(x.w));
 }
 
-// sums += batch . x for the batch whose first step in `stage` (of all tiles) is first_step. The next batch is loaded
-// step by step.
+// sums += batch . x for the batch whose first step in `stage` (of all tiles) is first_step. The next batch is
+// loaded step by step.
 template <int kTiles>
 __device__ __forceinline__ void AddBatch(const BFloat16* const (&lane_words)[2], int next_begin, int h,
                                          const SpanOperands* stage, int first_step, TableBatch& batch,

@@ -1,5 +1,6 @@
 #include "kernels/cuda/peer_memory.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -10,6 +11,8 @@
 
 namespace ternion::cuda {
 namespace {
+
+constexpr size_t kWordsAtATime = size_t{1} << 20;
 
 absl::Status Check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return absl::OkStatus();
@@ -40,13 +43,15 @@ absl::StatusOr<PeerMemory> PeerMemory::Create(int rank, int ranks, size_t words,
 absl::Status PeerMemory::Open(size_t words, GatherStrings gather) {
   cudaIpcMemHandle_t handle = {};
   const auto make = [&]() -> absl::Status {
-    const std::vector<uint32_t> empty(words, kEmptyWord);
-    const size_t bytes = words * sizeof(uint32_t);
+    const std::vector<uint32_t> empty(std::min(words, kWordsAtATime), kEmptyWord);
     void* memory = nullptr;
-    TERNION_RETURN_IF_ERROR(Check(cudaMalloc(&memory, bytes), "cudaMalloc"));
-    inboxes_.of[inboxes_.rank] = static_cast<uint32_t*>(memory);
-    TERNION_RETURN_IF_ERROR(
-        Check(cudaMemcpy(memory, empty.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy"));
+    TERNION_RETURN_IF_ERROR(Check(cudaMalloc(&memory, words * sizeof(uint32_t)), "cudaMalloc"));
+    uint32_t* const inbox = inboxes_.of[inboxes_.rank] = static_cast<uint32_t*>(memory);
+    for (size_t begin = 0; begin < words; begin += empty.size()) {
+      const size_t bytes = std::min(empty.size(), words - begin) * sizeof(uint32_t);
+      TERNION_RETURN_IF_ERROR(
+          Check(cudaMemcpy(inbox + begin, empty.data(), bytes, cudaMemcpyHostToDevice), "cudaMemcpy"));
+    }
     TERNION_RETURN_IF_ERROR(
         Check(cudaHostAlloc(&memory, sizeof(uint32_t), cudaHostAllocMapped), "cudaHostAlloc"));
     inboxes_.fault = static_cast<uint32_t*>(memory);

@@ -21,10 +21,12 @@ struct ReduceRows {
   const float* weight_scale;  // [n]
   float* residual;            // [T, n]
   int64_t n;
-  int64_t member_words;  // of an inbox for one member
+  int64_t inbox_begin;   // of every inbox, words
+  int64_t member_words;  // for one member
 };
 
-__global__ void __launch_bounds__(kThreads) ReduceAddKernel(PeerInboxes peers, ReduceRows rows) {
+__global__ void __launch_bounds__(kThreads)
+    ReduceAddKernel(const __grid_constant__ PeerInboxes peers, const __grid_constant__ ReduceRows rows) {
   StartNext();
   WaitForPrevious();
   const int64_t column = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWordsOfThread;
@@ -33,12 +35,14 @@ __global__ void __launch_bounds__(kThreads) ReduceAddKernel(PeerInboxes peers, R
   const int64_t at = token * rows.n + column;
   const uint4 mine = *reinterpret_cast<const uint4*>(rows.partial + at);
   for (int p = 0; p < peers.ranks; ++p) {
-    if (p != peers.rank) StorePeer(peers.of[p] + peers.rank * rows.member_words + at, mine);
+    if (p != peers.rank)
+      StorePeer(peers.of[p] + rows.inbox_begin + peers.rank * rows.member_words + at, mine);
   }
   uint4 sum = mine;
   for (int p = 0; p < peers.ranks; ++p) {
     if (p == peers.rank) continue;
-    const uint4 other = TakeInbox(peers.of[peers.rank] + p * rows.member_words + at, peers.fault);
+    const uint4 other =
+        TakeInbox(peers.of[peers.rank] + rows.inbox_begin + p * rows.member_words + at, peers.fault);
     sum = make_uint4(sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w);
   }
   const float row_scale = rows.row_scale[token];
@@ -53,7 +57,7 @@ __global__ void __launch_bounds__(kThreads) ReduceAddKernel(PeerInboxes peers, R
 
 }  // namespace
 
-void PeerReduceAdd(const Stream& stream, const PeerInboxes& peers, int64_t member_words,
+void PeerReduceAdd(const Stream& stream, const PeerInboxes& peers, int64_t inbox_begin, int64_t member_words,
                    TensorView<const int32_t> partial, TensorView<const float> row_scale,
                    TensorView<const float> weight_scale, TensorView<float> residual) {
   CHECK(partial.rows() == residual.rows() && partial.cols() == residual.cols(), "ReduceAdd shapes");
@@ -61,8 +65,8 @@ void PeerReduceAdd(const Stream& stream, const PeerInboxes& peers, int64_t membe
   CHECK(partial.cols() % kWordsOfThread == 0 && partial.size() <= member_words,
         "ReduceAdd: the inbox holds the rows");
   if (partial.empty()) return;
-  const ReduceRows rows{partial.data(),  row_scale.data(), weight_scale.data(),
-                        residual.data(), partial.cols(),   member_words};
+  const ReduceRows rows{partial.data(), row_scale.data(), weight_scale.data(), residual.data(),
+                        partial.cols(), inbox_begin,      member_words};
   const auto blocks = static_cast<unsigned>(CeilDivide(partial.cols(), kThreads * kWordsOfThread));
   Launch(stream, ReduceAddKernel, {{blocks, static_cast<unsigned>(partial.rows())}, kThreads}, peers, rows);
 }

@@ -1,9 +1,11 @@
-// SubNormQuantize of rows whose columns are spread over devices: a block a row. It stores its device's columns into every
-// peer's inbox, takes the others' from its own, and goes on with the whole row as one device would; of the codes it keeps
-// its own. Every device does the row's whole work: it is a latency, not a throughput.
+// SubNormQuantize of rows whose columns are spread over devices: a block a row, or a cluster of blocks where all channels
+// stay. It stores its device's columns into every peer's inbox, takes the others' from its own, and goes on with the whole
+// row as one device would; of the codes it keeps its own. Every device does the row's whole work: it is a latency, not a
+// throughput.
 #include "kernels/cuda/peer_rows.h"
 
 #include "kernels/check.h"
+#include "kernels/cuda/peer_cluster.cuh"
 #include "kernels/cuda/peer_words.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
@@ -35,59 +37,129 @@ __device__ __forceinline__ uint32_t Word(float x) {
   return bits == kEmptyWord ? 0 : bits;
 }
 
-template <int kFours>
-__device__ __forceinline__ void PushOwn(const RowWork& work, const Spread& spread, OwnChannels<kFours>& row) {
+__device__ __forceinline__ bool IsOwn(const Spread& spread, int channel) {
+  return channel >= spread.begin[spread.peers.rank] && channel < spread.begin[spread.peers.rank + 1];
+}
+
+// Four own channels of a row, which go to every peer.
+__device__ __forceinline__ Four<float> PushOwn(const Spread& spread, const float* x, int64_t row,
+                                               int channel) {
   const int me = spread.peers.rank;
-  const float* const x = work.x + int64_t{blockIdx.x} * spread.Columns(me);
+  const Four<float> four = LoadFour<true>(x + row * spread.Columns(me) + channel - spread.begin[me], 4);
+  const uint4 words = {Word(four.v[0]), Word(four.v[1]), Word(four.v[2]), Word(four.v[3])};
+  const int64_t word = spread.Word(me, row, channel);
+  for (int p = 0; p < spread.peers.ranks; ++p) {
+    if (p != me) StorePeer(spread.peers.of[p] + word, words);
+  }
+  return four;
+}
+__device__ __forceinline__ Four<float> TakeOther(const Spread& spread, int64_t row, int channel) {
+  const int64_t word = spread.Word(spread.OwnerOf(channel), row, channel);
+  const uint4 words = TakeInbox(spread.peers.of[spread.peers.rank] + word, spread.peers.fault);
+  return {{__uint_as_float(words.x), __uint_as_float(words.y), __uint_as_float(words.z),
+           __uint_as_float(words.w)}};
+}
+
+// A whole row, four channels from channel(v) on for every v; zeros beyond its end.
+template <int kFours>
+__device__ __forceinline__ void ExchangeRow(const Spread& spread, const float* x, int64_t row, int width,
+                                            auto channel, Four<float> (&fours)[kFours]) {
 #pragma unroll
   for (int v = 0; v < kFours; ++v) {
-    const int channel = 4 * row.Index(v);
-    row.x[v] = {};
-    if (channel < spread.begin[me] || channel >= spread.begin[me + 1]) continue;
-    row.x[v] = LoadFour<true>(x + channel - spread.begin[me], 4);
-    const uint4 words = {Word(row.x[v].v[0]), Word(row.x[v].v[1]), Word(row.x[v].v[2]), Word(row.x[v].v[3])};
-    const int64_t word = spread.Word(me, blockIdx.x, channel);
-    for (int p = 0; p < spread.peers.ranks; ++p) {
-      if (p != me) StorePeer(spread.peers.of[p] + word, words);
-    }
+    fours[v] = {};
+    if (IsOwn(spread, channel(v))) fours[v] = PushOwn(spread, x, row, channel(v));
+  }
+#pragma unroll
+  for (int v = 0; v < kFours; ++v) {
+    if (channel(v) < width && !IsOwn(spread, channel(v))) fours[v] = TakeOther(spread, row, channel(v));
   }
 }
 
-template <int kFours>
-__device__ __forceinline__ void TakeOthers(const RowWork& work, const Spread& spread,
-                                           OwnChannels<kFours>& row) {
+__device__ __forceinline__ void StoreOwnCodes(const Spread& spread, int8_t* codes, int64_t row, int channel,
+                                              const Four<float>& four, const CodeUnit& unit) {
+  if (!IsOwn(spread, channel)) return;
   const int me = spread.peers.rank;
-#pragma unroll
-  for (int v = 0; v < kFours; ++v) {
-    const int channel = 4 * row.Index(v);
-    if (channel >= work.n || (channel >= spread.begin[me] && channel < spread.begin[me + 1])) continue;
-    const int64_t word = spread.Word(spread.OwnerOf(channel), blockIdx.x, channel);
-    const uint4 words = TakeInbox(spread.peers.of[me] + word, spread.peers.fault);
-    row.x[v] = {{__uint_as_float(words.x), __uint_as_float(words.y), __uint_as_float(words.z),
-                 __uint_as_float(words.w)}};
-  }
+  StoreFour<true>(Codes(four, unit), codes + row * spread.Columns(me) + channel - spread.begin[me], 4);
 }
 
 template <int kFours>
-__global__ void __launch_bounds__(kMostThreads) QuantizeSpreadRow(RowWork work, Spread spread) {
+__global__ void __launch_bounds__(kMostThreads)
+    QuantizeSpreadRow(const __grid_constant__ RowWork all, const __grid_constant__ Spread spread) {
   extern __shared__ Four<float> shared[];
-  StartNext();
+  RowWork work = all;
   work.int4 = false;  // known when this is compiled
+  StartNext();
   FetchWeights<kFours>(work, shared);
   WaitForPrevious();
   OwnChannels<kFours> row;
-  PushOwn(work, spread, row);
-  TakeOthers(work, spread, row);
+  const auto channel = [](int v) { return 4 * OwnChannels<kFours>::Index(v); };
+  ExchangeRow(spread, work.x, blockIdx.x, work.n, channel, row.x);
   const CodeUnit unit = PrepareRow(work, shared, row);
-  const int me = spread.peers.rank;
-  int8_t* const codes = work.codes + int64_t{blockIdx.x} * spread.Columns(me);
 #pragma unroll
   for (int v = 0; v < kFours; ++v) {
-    const int channel = 4 * row.Index(v);
-    if (channel < spread.begin[me] || channel >= spread.begin[me + 1]) continue;
-    StoreFour<true>(Codes(row.x[v], unit), codes + channel - spread.begin[me], 4);
+    StoreOwnCodes(spread, work.codes, blockIdx.x, channel(v), row.x[v], unit);
   }
   if (threadIdx.x == 0) work.scales[blockIdx.x] = unit.scale;
+}
+
+constexpr int kClusterThreads = 512;  // of a block, at most
+constexpr int kMostClusterFours = 2;
+
+template <int kFours>
+__global__ void __launch_bounds__(kClusterThreads)
+    QuantizeSpreadRowByCluster(const __grid_constant__ RowWork work, const __grid_constant__ Spread spread) {
+  __shared__ Statistic squares, most;
+  StartNext();
+  const int64_t row = blockIdx.x / BlocksOfCluster();
+  const int segments = work.n / kSegment;
+  ExpectParts(squares, segments, most, WarpsOfCluster());
+  const auto channel = [](int v) {
+    return 4 * static_cast<int>((v * BlocksOfCluster() + BlockOfCluster()) * blockDim.x + threadIdx.x);
+  };
+  Four<float> weight[kFours], x[kFours];
+#pragma unroll
+  for (int v = 0; v < kFours; ++v) {
+    const bool normalized = work.weight != nullptr && channel(v) < work.n;
+    weight[v] = normalized ? *reinterpret_cast<const Four<float>*>(work.weight + channel(v)) : Four<float>{};
+  }
+  WaitForPrevious();
+  ExchangeRow(spread, work.x, row, work.n, channel, x);
+  WaitForCluster();
+  if (work.weight != nullptr) {
+#pragma unroll
+    for (int v = 0; v < kFours; ++v) TellSegment(squares, segments, channel(v), Squares(x[v]));
+    const float root = RootMeanSquare(SumOfParts(squares, segments), static_cast<float>(work.n), work.eps);
+#pragma unroll
+    for (int v = 0; v < kFours; ++v) x[v] = Normalized(x[v], root, weight[v]);
+  }
+  uint32_t largest = 0;
+#pragma unroll
+  for (int v = 0; v < kFours; ++v) {
+    if (channel(v) < work.n) largest = max(largest, MostMagnitude(x[v]));
+  }
+  const CodeUnit unit = Int8Unit(__uint_as_float(MaxOverRow(most, largest)), kInt8Floor);
+#pragma unroll
+  for (int v = 0; v < kFours; ++v) StoreOwnCodes(spread, work.codes, row, channel(v), x[v], unit);
+  if (channel(0) == 0) work.scales[row] = unit.scale;
+}
+
+// Whether a cluster takes the row: it does not select, and its segments are of one length.
+bool FitsACluster(const CudaBackend& backend, const RowWork& work) {
+  return backend.properties().major >= 9 && work.keep >= work.n && work.n % kSegment == 0 &&
+         (work.weight == nullptr || work.segment == kSegment) && work.n / kSegment <= kMostSegments &&
+         work.n <= 4 * kMostClusterFours * kMostClusterBlocks * kClusterThreads;
+}
+
+void LaunchByCluster(const Stream& stream, int64_t rows, const RowWork& work, const Spread& spread) {
+  const int64_t warps = CeilDivide(work.n, 4 * kWarp);
+  const int64_t blocks = std::clamp<int64_t>(CeilDivide(warps, 4), 2, kMostClusterBlocks);
+  const int64_t of_block = CeilDivide(warps, blocks);  // warps, of one four a thread
+  const int64_t fours = of_block * kWarp <= kClusterThreads / 2 ? 1 : kMostClusterFours;
+  LaunchShape shape{dim3(static_cast<unsigned>(rows * blocks)),
+                    dim3(static_cast<unsigned>(CeilDivide(of_block, fours) * kWarp))};
+  shape.cluster = static_cast<int>(blocks);
+  Launch(stream, fours == 1 ? QuantizeSpreadRowByCluster<1> : QuantizeSpreadRowByCluster<kMostClusterFours>,
+         shape, work, spread);
 }
 
 RowWork WorkOf(const RowInput& how, int64_t width) {
@@ -137,6 +209,7 @@ void PeerSubNormQuantize(CudaBackend& backend, const PeerInboxes& peers, int64_t
   spread.member_words = member_words;
   spread.begin[0] = 0;
   for (int r = 0; r < peers.ranks; ++r) spread.begin[r + 1] = spread.begin[r] + static_cast<int>(columns[r]);
+  if (FitsACluster(backend, work)) return LaunchByCluster(backend.launch_stream(), rows, work, spread);
   ForFoursOfRow(backend.multiprocessors(), rows, work, [&](auto fours, const LaunchShape& shape) {
     // Never lowered for a shorter row, since a recorded launch may need it.
     AllowSharedMemory(QuantizeSpreadRow<fours()>, backend.properties().sharedMemPerBlockOptin - kStaticBytes);

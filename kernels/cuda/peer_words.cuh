@@ -34,22 +34,29 @@ __device__ __forceinline__ uint64_t Nanoseconds() {
   return now;
 }
 
-// The four words at `from`, when they have arrived; leaves the place empty for the exchange after the next. Gives up
-// after kPeerPatienceSeconds, or when another wait of this device did.
-__device__ __forceinline__ uint4 TakeInbox(uint32_t* from, uint32_t* fault) {
-  uint4 words = LoadInbox(from);
-  if (!Complete(words)) {
-    constexpr int kSpinsPerLook = 4096;
-    const uint64_t begin = Nanoseconds();
-    for (int spins = 1; !Complete(words); ++spins) {
-      if (spins % kSpinsPerLook == 0) {
-        const bool late = Nanoseconds() - begin > uint64_t{kPeerPatienceSeconds} * 1'000'000'000u;
-        if (late) *static_cast<volatile uint32_t*>(fault) = 1;
-        if (late || *static_cast<volatile uint32_t*>(fault) != 0) break;
-      }
-      words = LoadInbox(from);
-    }
+// Polls until `done()`. Gives up after kPeerPatienceSeconds, or when another wait of this device did.
+__device__ __forceinline__ void WaitUntil(auto done, uint32_t* fault) {
+  constexpr int kSpinsPerLook = 4096;
+  if (done()) return;
+  const uint64_t begin = Nanoseconds();
+  for (int spins = 1; !done(); ++spins) {
+    if (spins % kSpinsPerLook != 0) continue;
+    const bool late = Nanoseconds() - begin > uint64_t{kPeerPatienceSeconds} * 1'000'000'000u;
+    if (late) *static_cast<volatile uint32_t*>(fault) = 1;
+    if (late || *static_cast<volatile uint32_t*>(fault) != 0) return;
   }
+}
+
+// The four words at `from`, when they have arrived; leaves the place empty for the exchange after the next. Gives up as
+// WaitUntil does.
+__device__ __forceinline__ uint4 TakeInbox(uint32_t* from, uint32_t* fault) {
+  uint4 words;
+  WaitUntil(
+      [&] {
+        words = LoadInbox(from);
+        return Complete(words);
+      },
+      fault);
   StorePeer(from, make_uint4(kEmptyWord, kEmptyWord, kEmptyWord, kEmptyWord));
   return words;
 }

@@ -39,13 +39,14 @@ __device__ __forceinline__ int4 LoadShared4(const int32_t* from, int rank) {
   return v;
 }
 
-// Four outputs of a row: neighbours, or 16 apart where rows do not begin at multiples of 16 bytes.
+// Four outputs of a row: neighbours, or `apart` where rows do not begin at multiples of 16 bytes.
 struct FourOutputs {
   bool vectors;
-  int first;  // of the warpgroup's 64
-  int left;   // outputs that the matrix has from the warpgroup's first on
+  int first;  // of those that the row's threads share
+  int left;   // that the matrix has of them
+  int apart;
 
-  __device__ int at(int i) const { return vectors ? first + i : first + 16 * i; }
+  __device__ int at(int i) const { return vectors ? first + i : first + apart * i; }
   __device__ void Load(const float* row, float (&x)[4]) const {
     if (vectors) {
       if (first < left) *reinterpret_cast<float4*>(x) = *reinterpret_cast<const float4*>(row + first);
@@ -93,7 +94,7 @@ __device__ void StoreRows(const Prefill& prefill, const Place& place, const Shar
   if (output >= work.outputs) return;
   const int thread = static_cast<int>(threadIdx.x) % kGroupThreads, column = thread % kRowThreads;
   const FourOutputs four{prefill.vectors, prefill.vectors ? 4 * column : column,
-                         static_cast<int>(min(work.outputs - output, int64_t{kGroupOutputs}))};
+                         static_cast<int>(min(work.outputs - output, int64_t{kGroupOutputs})), kRowThreads};
   const bool sums = prefill.epilogue == Epilogue::kSums;
   const bool reads = Reads<1>(prefill.epilogue);
   float weight_scale[4] = {};

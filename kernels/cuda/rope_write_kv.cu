@@ -1,6 +1,6 @@
-// Rope and WriteKv in one kernel: bound by memory, for few rows by latency. A block takes one head of up to 32 rows,
-// four pairs a thread and turn, or one where heads are not aligned. Keys are turned over in shared memory, so that
-// neighbouring threads write neighbouring tokens of a channel, as the cache has them.
+// Rope and WriteKv in one kernel: bound by memory, for few rows by latency. A block takes one head of up to
+// 32 rows, four pairs a thread and turn, or one where heads are not aligned. Keys are turned over in shared
+// memory, so that neighbouring threads write neighbouring tokens of a channel, as the cache has them.
 #include <cuda_fp16.h>
 
 #include "kernels/cuda/cuda_backend.h"

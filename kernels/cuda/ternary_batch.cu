@@ -1,11 +1,11 @@
-// 5 to 64 tokens, by mma.m16n8k32 of unsigned weight codes and signed activation codes. A block takes a group of outputs
-// and, where there are few groups, a slice of the inputs. Its eight computing warps stand in row_warps rows and k_warps
-// columns: a column multiplies its units of every step, a row two tiles of 16 outputs (of a gated unit: the gate's and
-// the up matrix's of the same outputs) with all tokens. Four more warps keep a ring of stages filled with the steps'
-// weights and arranged codes; the first weights are on their way before the kernels before this one are done.
+// The tokens that TernaryFew leaves, up to 64, by mma.m16n8k32 of unsigned weight codes and signed activation codes. A
+// block takes a group of outputs and, where there are few groups, a slice of the inputs. Its eight computing warps stand
+// in row_warps rows and k_warps columns: a column multiplies its units of every step, a row two tiles of 16 outputs (of a
+// gated unit: the gate's and the up matrix's of the same outputs) with all tokens. Four more warps keep a ring of stages
+// filled with the steps' weights and arranged codes; the first weights are on their way before the kernels before this
+// one are done.
 //
-// Up to 16 tokens are bound by reading the weights, more by the tensor cores. Weight codes keep their place in the byte
-// where registers have room for four sets of sums, shifted at the end; for more tokens they are shifted first.
+// Up to 32 tokens are bound about as much by reading the weights as by the tensor cores, more by the latter.
 #include <algorithm>
 
 #include "kernels/cuda/ternary_batch.cuh"
@@ -29,18 +29,9 @@ __device__ __forceinline__ uint32_t OddCodes(uint32_t plane0, uint32_t plane1) {
 // A warp's sums of its two tiles.
 template <int kTokenTiles>
 struct Sums {
-  static constexpr bool kInPlace = kTokenTiles <= 2;  // codes keep their place in the byte
-  static constexpr int kSets = kInPlace ? 4 : 1;
-
-  int v[kSets][kWarpTiles][kTokenTiles][4] = {};
+  int v[kWarpTiles][kTokenTiles][4] = {};
 
   __device__ void AddUnit(const uint8_t* weights, int tile_bytes, const uint8_t* codes);
-  __device__ int total(int tile, int tokens, int i) const {
-    int sum = v[0][tile][tokens][i];
-#pragma unroll
-    for (int f = 1; f < kSets; ++f) sum += v[f][tile][tokens][i] >> 2 * f;
-    return sum;
-  }
 };
 
 // weights [plane][lane] of a unit of the first tile, the second's tile_bytes later; codes: the unit's two chunks.
@@ -74,7 +65,7 @@ __device__ __forceinline__ void Sums<kTokenTiles>::AddUnit(const uint8_t* weight
                                      odd[m][2 * half + 1]};
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            a[i][m][e] = kInPlace ? words[e] & 0x03030303u << 2 * f : words[e] >> 2 * f & 0x03030303u;
+            a[i][m][e] = words[e] >> 2 * f & 0x03030303u;
           }
         }
       }
@@ -86,7 +77,7 @@ __device__ __forceinline__ void Sums<kTokenTiles>::AddUnit(const uint8_t* weight
         for (int i = 0; i < 2; ++i) {
 #pragma unroll
           for (int m = 0; m < kWarpTiles; ++m) {
-            ByteMma(a[i][m], b[2 * i], b[2 * i + 1], v[kInPlace ? 2 * chunk + i : 0][m][n]);
+            ByteMma(a[i][m], b[2 * i], b[2 * i + 1], v[m][n]);
           }
         }
       }
@@ -144,9 +135,9 @@ class GroupSums {
         for (int i = 0; i < 4; ++i) {
           int* const to = first + (n * kTileTokens + i % 2) * pitch_ + m * kTileOutputs + i / 2 * 8;
           if constexpr (kAdd) {
-            atomicAdd(to, sums.total(m, n, i));
+            atomicAdd(to, sums.v[m][n][i]);
           } else {
-            *to = sums.total(m, n, i);
+            *to = sums.v[m][n][i];
           }
         }
       }
@@ -264,8 +255,6 @@ constexpr int64_t kWantedRing = 160 << 10;
 constexpr int64_t kLeastStages = 2;
 // A copy of one unit of a tile would be too small.
 constexpr int kLeastStageUnits = 2;
-// The sums of codes that keep their place in the byte have room for so many units.
-constexpr int64_t kMostUnits = 500;
 
 template <int kTokenTiles>
 int64_t StageBytes(const BatchShape& shape) {
@@ -306,7 +295,7 @@ BatchShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
     shape.stages = static_cast<int>(
         std::clamp<int64_t>(std::min(kWantedRing, most) / stage_bytes, kLeastStages, kMostStages));
     for (int64_t slices : {int64_t{1}, backend.multiprocessors() / int64_t{shape.groups}}) {
-      slices = std::clamp(slices, CeilDivide(units, k_warps * kMostUnits), units);
+      slices = std::clamp<int64_t>(slices, 1, units);
       shape.slice_units = static_cast<int>(CeilDivide(units, slices));
       shape.slices = static_cast<int>(CeilDivide(units, shape.slice_units));
       const double ns = Nanoseconds<kTokenTiles>(shape, backend.multiprocessors());
@@ -344,10 +333,7 @@ void LaunchBatch(CudaBackend& backend, const RowsWork& rows, Epilogue epilogue) 
 
 template <int kMatrices>
 void LaunchTokens(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
-  const int64_t tokens = work.matmul.tokens;
-  if (tokens <= 8) return LaunchBatch<1, kMatrices>(backend, work, epilogue);
-  if (tokens <= 16) return LaunchBatch<2, kMatrices>(backend, work, epilogue);
-  if (tokens <= 32) return LaunchBatch<4, kMatrices>(backend, work, epilogue);
+  if (work.matmul.tokens <= 32) return LaunchBatch<4, kMatrices>(backend, work, epilogue);
   LaunchBatch<8, kMatrices>(backend, work, epilogue);
 }
 

@@ -28,21 +28,26 @@ void RunMatrix(CudaBackend& backend, const PackedTernary& w, MatmulWork work, Ep
   TernarySparse(backend, work, epilogue);
 }
 
+// Of 17 to 64 tokens, whether TernaryBatch is faster than TernaryPrefill.
+bool PrefersBatch(const RowsWork& work) {
+  constexpr int64_t kFewTokens = 32, kWideInputs = 16384, kSmallUnit = 32 << 20;
+  const MatmulWork& matmul = work.matmul;
+  if (matmul.tokens <= kFewTokens || matmul.inputs > kWideInputs) return true;
+  return work.matrices() == 2 && 2 * PackedBytes(matmul.outputs, matmul.inputs) <= kSmallUnit;
+}
+
 }  // namespace
 
 void RunTernary(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
   const MatmulWork& matmul = work.matmul;
   if (TernaryShortTakes(backend, work)) return TernaryShort(backend, work, epilogue);
   if (TernaryDecodeFits(backend, matmul)) return TernaryDecode(backend, work, epilogue);
-  if (matmul.tokens <= kBatchTokens || !TernaryPrefillSupported(backend.properties())) {
+  if (TernaryFewFits(backend, work)) return TernaryFew(backend, work, epilogue);
+  if ((matmul.tokens <= kBatchTokens && PrefersBatch(work)) ||
+      !TernaryPrefillSupported(backend.properties())) {
     return TernaryBatch(backend, work, epilogue);
   }
-  if (work.matrices() == 1) return TernaryPrefill(backend, matmul, epilogue);
-  TernaryPrefill(backend, matmul, Epilogue::kStore);
-  MatmulWork up = matmul;
-  up.weights = work.up_weights;
-  up.weight_scale = work.up_scale;
-  TernaryPrefill(backend, up, epilogue);
+  TernaryPrefill(backend, work, epilogue);
 }
 
 void CudaBackend::TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> codes,

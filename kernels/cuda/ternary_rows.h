@@ -23,6 +23,10 @@ void TernaryDecode(CudaBackend& backend, const RowsWork& work, Epilogue epilogue
 bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work);
 void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
 
+// Up to 16 tokens, up to 64 of small matrices.
+bool TernaryFewFits(const CudaBackend& backend, const RowsWork& work);
+void TernaryFew(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
+
 // Any number of tokens, kBatchTokens at a time.
 inline constexpr int64_t kBatchTokens = 64;
 void TernaryBatch(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);

@@ -37,42 +37,68 @@ __device__ __forceinline__ void WgmmaResults(int32_t (&d)[kN]) {
   for (int i = 0; i < kN; ++i) asm volatile("" : "+r"(d[i])::"memory");
 }
 
-// d [64 outputs, 64 tokens] += a [64, 32] . b [64, 32]^T.
-__device__ __forceinline__ void WgmmaU8S8(int32_t (&d)[32], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile(
-      "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k32.s32.u8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-      "}, {%32, %33, %34, %35}, %36, accumulate;\n}"
-      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-        "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
-        "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]),
-        "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]),
-        "+r"(d[30]), "+r"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-}
+// d [64 outputs, kTokens] += a [64, 32] . b [kTokens, 32]^T; where `accumulate` is 0, what was in d does not count.
+template <int kTokens>
+struct Wgmma;
 
-// d [64 outputs, 128 tokens] += a [64, 32] . b [128, 32]^T.
-__device__ __forceinline__ void WgmmaU8S8(int32_t (&d)[64], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile(
-      "{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, %69, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, {%64, %65, %66, %67}, %68, accumulate;\n}"
-      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-        "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
-        "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]),
-        "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]),
-        "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]),
-        "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]),
-        "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]), "+r"(d[50]),
-        "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]), "+r"(d[57]),
-        "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-}
+// Ten registers of d, t0 to t9, as the instruction names them and as operands of it; t is empty for the first ten.
+#define TERNION_NAMES(t) \
+  "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
+#define TERNION_OPERANDS(t)                                                                                \
+  "+r"(d[t##0]), "+r"(d[t##1]), "+r"(d[t##2]), "+r"(d[t##3]), "+r"(d[t##4]), "+r"(d[t##5]), "+r"(d[t##6]), \
+      "+r"(d[t##7]), "+r"(d[t##8]), "+r"(d[t##9])
+#define TERNION_UNWRAP(...) __VA_ARGS__
+// `tokens`, d's names and operands, and the names of what follows them: a, b, accumulate.
+#define TERNION_WGMMA(tokens, names, operands, a_names, b_name, accumulate_name)                             \
+  template <>                                                                                                \
+  struct Wgmma<tokens> {                                                                                     \
+    __device__ __forceinline__ static void Run(int32_t (&d)[tokens / 2], const uint32_t (&a)[4], uint64_t b, \
+                                               int accumulate) {                                             \
+      asm volatile("{\n.reg .pred accumulate;\nsetp.ne.b32 accumulate, " accumulate_name                     \
+                   ", 0;\nwgmma.mma_async.sync.aligned.m64n" #tokens "k32.s32.u8.s8 {" names "}, {" a_names  \
+                   "}, " b_name ", accumulate;\n}"                                                           \
+                   : TERNION_UNWRAP operands                                                                 \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                   \
+    }                                                                                                        \
+  }
+
+TERNION_WGMMA(64, TERNION_NAMES() TERNION_NAMES(1) TERNION_NAMES(2) "%30,%31",
+              (TERNION_OPERANDS(), TERNION_OPERANDS(1), TERNION_OPERANDS(2), "+r"(d[30]), "+r"(d[31])),
+              "%32, %33, %34, %35", "%36", "%37");
+TERNION_WGMMA(128,
+              TERNION_NAMES() TERNION_NAMES(1) TERNION_NAMES(2) TERNION_NAMES(3) TERNION_NAMES(4)
+                  TERNION_NAMES(5) "%60,%61,%62,%63",
+              (TERNION_OPERANDS(), TERNION_OPERANDS(1), TERNION_OPERANDS(2), TERNION_OPERANDS(3),
+               TERNION_OPERANDS(4), TERNION_OPERANDS(5), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])),
+              "%64, %65, %66, %67", "%68", "%69");
+TERNION_WGMMA(160,
+              TERNION_NAMES() TERNION_NAMES(1) TERNION_NAMES(2) TERNION_NAMES(3) TERNION_NAMES(4)
+                  TERNION_NAMES(5) TERNION_NAMES(6) "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79",
+              (TERNION_OPERANDS(), TERNION_OPERANDS(1), TERNION_OPERANDS(2), TERNION_OPERANDS(3),
+               TERNION_OPERANDS(4), TERNION_OPERANDS(5), TERNION_OPERANDS(6), TERNION_OPERANDS(7)),
+              "%80, %81, %82, %83", "%84", "%85");
+TERNION_WGMMA(176,
+              TERNION_NAMES() TERNION_NAMES(1) TERNION_NAMES(2) TERNION_NAMES(3) TERNION_NAMES(4)
+                  TERNION_NAMES(5) TERNION_NAMES(6) TERNION_NAMES(7) "%80,%81,%82,%83,%84,%85,%86,%87",
+              (TERNION_OPERANDS(), TERNION_OPERANDS(1), TERNION_OPERANDS(2), TERNION_OPERANDS(3),
+               TERNION_OPERANDS(4), TERNION_OPERANDS(5), TERNION_OPERANDS(6), TERNION_OPERANDS(7),
+               "+r"(d[80]), "+r"(d[81]), "+r"(d[82]), "+r"(d[83]), "+r"(d[84]), "+r"(d[85]), "+r"(d[86]),
+               "+r"(d[87])),
+              "%88, %89, %90, %91", "%92", "%93");
+TERNION_WGMMA(256,
+              TERNION_NAMES() TERNION_NAMES(1) TERNION_NAMES(2) TERNION_NAMES(3) TERNION_NAMES(4)
+                  TERNION_NAMES(5) TERNION_NAMES(6) TERNION_NAMES(7) TERNION_NAMES(8) TERNION_NAMES(9)
+                      TERNION_NAMES(10) TERNION_NAMES(11) "%120,%121,%122,%123,%124,%125,%126,%127",
+              (TERNION_OPERANDS(), TERNION_OPERANDS(1), TERNION_OPERANDS(2), TERNION_OPERANDS(3),
+               TERNION_OPERANDS(4), TERNION_OPERANDS(5), TERNION_OPERANDS(6), TERNION_OPERANDS(7),
+               TERNION_OPERANDS(8), TERNION_OPERANDS(9), TERNION_OPERANDS(10), TERNION_OPERANDS(11),
+               "+r"(d[120]), "+r"(d[121]), "+r"(d[122]), "+r"(d[123]), "+r"(d[124]), "+r"(d[125]),
+               "+r"(d[126]), "+r"(d[127])),
+              "%128, %129, %130, %131", "%132", "%133");
+
+#undef TERNION_NAMES
+#undef TERNION_OPERANDS
+#undef TERNION_UNWRAP
+#undef TERNION_WGMMA
 
 }  // namespace ternion::cuda

@@ -92,8 +92,8 @@ class StageLoader {
     if (config_.sub_norms) {
       TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", {0, ffn}, ffn));
     }
-    TERNION_ASSIGN_OR_RETURN(
-        layer.down, LoadMatrices(DownLayout(config_), {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
+    TERNION_ASSIGN_OR_RETURN(layer.down,
+                             LoadMatrices(DownLayout(config_), {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
     return absl::OkStatus();
   }
 

@@ -18,10 +18,16 @@ absl::StatusOr<QuantizedRows> ColumnParallelInput::Forward(Backend& backend, Ten
                                                            TensorView<const float> x) const {
   const int64_t h = x.cols();
   const NormInput input = RowsOf(x);
-  const QuantizedRows mine = CodesOf(workspace, x);
-  backend.NormQuantize(x, input.eps, input.weight, input.int4, mine);
-  if (!ranks.sequence_parallel(tokens)) return mine;
+  if (!ranks.sequence_parallel(tokens)) {
+    const QuantizedRows mine = CodesOf(workspace, x);
+    backend.NormQuantize(x, input.eps, input.weight, input.int4, mine);
+    return mine;
+  }
+  // This rank's rows are made where they belong among all.
   const QuantizedRows all{workspace.codes.As<int8_t>(tokens, h), workspace.scales.As<float>(1, tokens)};
+  const Range own = ranks.OwnedRows(tokens);
+  const QuantizedRows mine = all.Rows(own.begin, own.end);
+  backend.NormQuantize(x, input.eps, input.weight, input.int4, mine);
   TERNION_RETURN_IF_ERROR(ranks.GatherCodes(input.int4, {mine.codes, mine.scales}, all));
   return all;
 }
@@ -87,9 +93,9 @@ absl::Status RowParallelLinear::Forward(Backend& backend, TensorParallel& ranks,
     ForwardThroughPeers(step, residual);
     return absl::OkStatus();
   }
+  if (wire_ != WireFormat::kExact) return ForwardLossy(step, residual);
   const auto delta = workspace.delta.As<float>(residual.rows(), residual.cols());
-  TERNION_RETURN_IF_ERROR(wire_ == WireFormat::kExact ? ForwardExact(step, delta)
-                                                      : ForwardLossy(step, delta));
+  TERNION_RETURN_IF_ERROR(ForwardExact(step, delta));
   backend.Add(delta, residual);
   return absl::OkStatus();
 }
@@ -133,34 +139,50 @@ absl::Status RowParallelLinear::ForwardExact(Step& step, TensorView<float> delta
 // Codes do not change when a row is multiplied by a positive number, so the row is quantized before it is
 // divided by its rms, which is only known when all ranks' squares are summed: they travel with the rows.
 // Every rank takes the absmax of its own channels, finer than one for the whole row.
-absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> delta) const {
+absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> residual) const {
   auto& [backend, ranks, workspace, x, sums] = step;
   const int64_t tokens = x.rows();
-  const int64_t h = delta.cols();
+  const int64_t h = residual.cols();
   const bool normalizes = !sub_norm_->empty();
   const auto squares = workspace.row_statistic.As<float>(1, tokens);
+  TERNION_RETURN_IF_ERROR(QuantizeOwnChannels(step, squares));
+  const auto partial = workspace.partial.As<float>(tokens, h);
+  backend.TernaryLinear(linear_->packed, InputOf(step), linear_->scale.As<float>(1, h), /*add=*/false,
+                        partial);
+  const float* const extra = normalizes ? squares.data() : nullptr;
+  if (ranks.PeersTakeRows(h)) {
+    ranks.PeerReduceLossyAdd(wire_, partial, extra, shape_.width, eps_, residual);
+    return absl::OkStatus();
+  }
+  const auto delta = workspace.delta.As<float>(residual.rows(), h);
+  const auto square_sum = workspace.row_sum.As<float>(1, residual.rows());
+  TERNION_RETURN_IF_ERROR(
+      ranks.ReduceLossy(wire_, partial, extra, delta, normalizes ? square_sum.data() : nullptr));
+  if (normalizes) {
+    backend.InverseRms(square_sum, shape_.width, eps_, square_sum);
+    backend.ScaleRows(square_sum, delta);
+  }
+  backend.Add(delta, residual);
+  return absl::OkStatus();
+}
+
+absl::Status RowParallelLinear::QuantizeOwnChannels(Step& step, TensorView<float> squares) const {
+  auto& [backend, ranks, workspace, x, sums] = step;
+  const bool normalizes = !sub_norm_->empty();
+  const QuantizedRows input = InputOf(step);
+  RowInput how = WholeRow();
+  if (normalizes) how.weight = own_weights();
+  if (ranks.PeerQuantizeShare(how, shape_.channels, kUnnormalizedFloor, x, squares, input))
+    return absl::OkStatus();
   if (normalizes) {
     backend.SumSquares(x, shape_.segment, sums);
     backend.ScaleColumns(x, own_weights(), x);
   }
   TERNION_RETURN_IF_ERROR(KeepTopK(step));
   if (normalizes) backend.RowSums(sums, squares);
-  const auto absmax = workspace.row_absmax.As<float>(1, tokens);
+  const auto absmax = workspace.row_absmax.As<float>(1, x.rows());
   backend.RowAbsMax(x, absmax);
-  const QuantizedRows input = InputOf(step);
   backend.QuantizeInt8(x, absmax, kUnnormalizedFloor, input);
-
-  const auto exact = workspace.sums.As<int32_t>(tokens, h);
-  const auto partial = workspace.partial.As<float>(tokens, h);
-  backend.TernaryMatmul(linear_->packed, input.codes, exact);
-  backend.Dequantize(exact, input.scales, linear_->scale.As<float>(1, h), partial);
-  const auto square_sum = workspace.row_sum.As<float>(1, delta.rows());
-  TERNION_RETURN_IF_ERROR(ranks.ReduceLossy(wire_, partial, normalizes ? squares.data() : nullptr, delta,
-                                            normalizes ? square_sum.data() : nullptr));
-  if (normalizes) {
-    backend.InverseRms(square_sum, shape_.width, eps_, square_sum);
-    backend.ScaleRows(square_sum, delta);
-  }
   return absl::OkStatus();
 }
 

@@ -58,7 +58,9 @@ class RowParallelLinear {
   void ForwardAlone(Step& step, TensorView<float> residual) const;
   void ForwardThroughPeers(Step& step, TensorView<float> residual) const;
   absl::Status ForwardExact(Step& step, TensorView<float> delta) const;
-  absl::Status ForwardLossy(Step& step, TensorView<float> delta) const;
+  absl::Status ForwardLossy(Step& step, TensorView<float> residual) const;
+  // The codes of this rank's channels, and the sums of their squares where rows are normalized.
+  absl::Status QuantizeOwnChannels(Step& step, TensorView<float> squares) const;
   int64_t kept() const;  // channels of a row that the top-K keeps
   RowInput WholeRow() const;
   QuantizedRows InputOf(const Step& step) const;

@@ -208,7 +208,7 @@ TEST_P(AttentionTest, LongContextIsTheSameInPieces) {
 }
 
 TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
-  // Prompts whole and in pieces of 16 tokens and fewer, across borders of blocks and chunks; tokens one by one.
+  // Prompts whole and in pieces of 16 tokens and fewer, across borders of blocks and chunks; then tokens alone.
   std::vector<std::vector<StepPart>> steps = {{{0, 0, 230}, {1, 0, 16}},   {{0, 230, 13}, {1, 16, 1}},
                                               {{1, 17, 16}, {0, 243, 16}}, {{0, 259, 1}, {1, 33, 12}},
                                               {{1, 45, 70}, {0, 260, 2}},  {{0, 262, 258}},

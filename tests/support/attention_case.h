@@ -34,8 +34,8 @@ class AttentionCase {
   // Multiplies the queries, keys and values of every position by factor(position).
   void Scale(const std::function<float(int64_t position)>& factor);
 
-  // Runs steps on a backend from an empty cache. The result is [sequences][tokens, query_heads * head_dim], NaN where no
-  // step went; `cache_after`: the cache's bytes in the end.
+  // Runs steps on a backend from an empty cache. The result is [sequences][tokens, query_heads * head_dim], NaN
+  // where no step went; `cache_after`: the cache's bytes in the end.
   std::vector<std::vector<float>> Run(Backend& backend, const std::vector<std::vector<StepPart>>& steps,
                                       StepMeans means = StepMeans::kWriteAttend,
                                       std::vector<uint8_t>* cache_after = nullptr) const;
