@@ -9,7 +9,6 @@
 #include <iterator>
 #include <memory>
 #include <ostream>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <thread>
