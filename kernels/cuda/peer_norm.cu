@@ -30,7 +30,7 @@ struct NormWork {
 };
 
 // The members' sums of a thread's four channels.
-__device__ __forceinline__ uint4 ExchangeSums(const NormWork& work, int64_t at) {
+[[maybe_unused]] __device__ __forceinline__ uint4 ExchangeSums(const NormWork& work, int64_t at) {
   const PeerInboxes& peers = work.peers;
   const uint4 mine = *reinterpret_cast<const uint4*>(work.partial + at);
   for (int p = 0; p < peers.ranks; ++p) {
@@ -47,8 +47,10 @@ __device__ __forceinline__ uint4 ExchangeSums(const NormWork& work, int64_t at) 
   return sum;
 }
 
+// Empty in builds for devices without clusters.
 template <bool kInt4>
 __global__ void __launch_bounds__(kBlockThreads) ReduceNormKernel(NormWork work) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   __shared__ Statistic squares, magnitudes;
   StartNext();
   const auto blocks = static_cast<int>(BlocksOfCluster()), row = static_cast<int>(blockIdx.x) / blocks;
@@ -86,6 +88,7 @@ __global__ void __launch_bounds__(kBlockThreads) ReduceNormKernel(NormWork work)
   }
   if (here) *reinterpret_cast<Four<int8_t>*>(work.codes + at) = Codes(x, unit);
   if (channel == 0) work.scales[row] = unit.scale;
+#endif
 }
 
 }  // namespace

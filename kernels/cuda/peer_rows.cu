@@ -105,9 +105,11 @@ __global__ void __launch_bounds__(kMostThreads)
 constexpr int kClusterThreads = 512;  // of a block, at most
 constexpr int kMostClusterFours = 2;
 
+// Empty in builds for devices without clusters.
 template <int kFours>
 __global__ void __launch_bounds__(kClusterThreads)
     QuantizeSpreadRowByCluster(const __grid_constant__ RowWork work, const __grid_constant__ Spread spread) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   __shared__ Statistic squares, most;
   StartNext();
   const int64_t row = blockIdx.x / BlocksOfCluster();
@@ -141,6 +143,7 @@ __global__ void __launch_bounds__(kClusterThreads)
 #pragma unroll
   for (int v = 0; v < kFours; ++v) StoreOwnCodes(spread, work.codes, row, channel(v), x[v], unit);
   if (channel(0) == 0) work.scales[row] = unit.scale;
+#endif
 }
 
 // Whether a cluster takes the row: it does not select, and its segments are of one length.
