@@ -24,14 +24,6 @@ struct RowInput {
   int64_t keep = 0;  // top-K: how many channels stay; n: all
 };
 
-// What happens to a row before column-parallel layers (Backend::NormQuantize).
-struct NormInput {
-  TensorView<const float> x;       // [T, n]
-  TensorView<const float> weight;  // [1, n]
-  float eps = 0;
-  bool int4 = false;
-};
-
 // How a column is drawn from a row of logits: the top_k largest are kept, of these the softmax at the temperature is
 // taken, of that the fewest likeliest whose weights reach top_p of the whole are kept, at least one; equal logits rank
 // by column, the lower first. Then the first column, in ascending order, whose running weight exceeds `uniform` of
@@ -151,22 +143,6 @@ class Backend {
   virtual void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                          TensorView<const float> gate_scale, TensorView<const float> up_scale,
                          TensorView<float> y) = 0;
-
-  // TernaryLinear, GatedRelu2 and GatedSilu of NormQuantize's codes. `codes` [T, n] is memory for them, undefined
-  // afterwards; y and input.x are apart.
-  virtual void NormTernaryLinear(const NormInput& input, const PackedTernary& w,
-                                 TensorView<const float> weight_scale, QuantizedRows codes,
-                                 TensorView<float> y) = 0;
-  virtual void NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                              TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                              QuantizedRows codes, TensorView<float> y) = 0;
-  virtual void NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                             TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                             QuantizedRows codes, TensorView<float> y) = 0;
-  // y += TernaryLinear of SubNormQuantize's codes; x and `codes` are undefined afterwards, y and x are apart.
-  virtual void SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
-                                    TensorView<const float> weight_scale, QuantizedRows codes,
-                                    TensorView<float> y) = 0;
 
   // x += y.                                                     [T, n]
   virtual void Add(TensorView<const float> y, TensorView<float> x) = 0;

@@ -11,23 +11,16 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/range.h"
 
 namespace ternion {
 
-// Rows of a step that one member keeps.
-struct PeerRows {
-  int64_t begin = 0;
-  int64_t end = 0;
-
-  int64_t size() const { return end - begin; }
-};
-
 // Rows to be summed over the members, each member's rounded to a wire format once (PeerExchange::ReduceRounded).
 struct RoundedRows {
-  bool int4 = false;                 // Backend::EncodeInt4's format; else EncodeInt8's
-  absl::Span<const PeerRows> owned;  // of each member: all rows, or shares side by side
-  TensorView<const float> partial;   // [T, n]
-  const float* extra = nullptr;      // [T], travels with the rows unrounded, -0 as 0; null: none
+  bool int4 = false;                // Backend::EncodeInt4's format; else EncodeInt8's
+  absl::Span<const Range> owned;    // of each member: all rows, or shares side by side
+  TensorView<const float> partial;  // [T, n]
+  const float* extra = nullptr;     // [T], travels with the rows unrounded, -0 as 0; null: none
 };
 
 // Exchanges between devices that can write into each other's memory: GPUs of one host. Each is one kernel that stores into
@@ -87,7 +80,7 @@ class PeerExchange {
 
   // Every member's codes and scales of its rows to all. `int4`: two codes share a byte on their way.
   //                                                         mine [own rows, n] -> all [T, n]
-  virtual void GatherCodes(bool int4, absl::Span<const PeerRows> owned,
+  virtual void GatherCodes(bool int4, absl::Span<const Range> owned,
                            BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all) = 0;
 
   // This member's channels of rows before a row-parallel layer with a lossy wire; columns[r] is how many member r has.

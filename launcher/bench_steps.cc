@@ -10,10 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/read_bandwidth.h"
-#include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/bench.h"
-#include "launcher/host.h"
 #include "launcher/job.h"
 #include "launcher/roofline.h"
 
@@ -215,20 +213,15 @@ absl::Status CheckOptions(const StepBenchOptions& options, const ModelConfig& co
 
 int BenchSteps(MpiSession& mpi, const StepBenchOptions& options) {
   StartLogging(options.job, mpi.rank());
-  const CoreShare share = ShareCores(mpi);
-  const int threads = options.job.threads > 0 ? options.job.threads : std::max(1, share.cores / share.ranks);
-  const bool cuda =
-      options.job.device == "cuda" || (options.job.device == "auto" && CudaDeviceCount() >= mpi.local_size());
   ModelConfig config;
   std::unique_ptr<ReadMeter> reads;
   std::unique_ptr<StepBench> bench;
   Job::Body body;
-  body.before_load = [&]() -> absl::Status {
-    TERNION_ASSIGN_OR_RETURN(const auto source, OpenModel(options.job));
-    config = source->config();
+  body.before_load = [&](const Job::Plan& plan) -> absl::Status {
+    config = plan.config;
     TERNION_RETURN_IF_ERROR(CheckOptions(options, config));
-    if (!cuda) {
-      reads = std::make_unique<ReadMeter>(threads);
+    if (!plan.cuda) {
+      reads = std::make_unique<ReadMeter>(plan.threads);
       return absl::OkStatus();
     }
     TERNION_ASSIGN_OR_RETURN(const double rate, CudaReadRate(mpi.local_rank()));

@@ -178,7 +178,7 @@ int Generate(MpiSession& mpi, GenerateOptions& options) {
   StartLogging(options.job, mpi.rank());
   Generation generation(options);
   Job::Body body;
-  body.before_load = [&] { return generation.Prepare(); };
+  body.before_load = [&](const Job::Plan&) { return generation.Prepare(); };
   body.start = [&](Coordinator& coordinator) { return generation.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return generation.Finish(run); };
   return Job::Run(mpi, options.job, body);

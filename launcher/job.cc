@@ -26,8 +26,6 @@ constexpr std::chrono::seconds kConnectLimit{30};
 // See SchedulerLimits::least_share. Measured at pp 2, 2B: half a prompt of 512 tokens takes a GPU 0.78 of the whole's time.
 constexpr int64_t kLeastShareOfCpu = 64;
 constexpr int64_t kLeastShareOfGpu = 512;
-// Between two looks at messages that have not left yet.
-constexpr std::chrono::microseconds kNap{20};
 
 // One line on stderr, in the form that every command uses.
 void PrintError(const absl::Status& status) {
@@ -44,7 +42,8 @@ int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
   Job job(mpi, options);
   Failure failure = job.Prepare();
   if (failure.status.ok() && body.before_load) {
-    failure = job.Agree({mpi.rank() == 0 ? body.before_load() : absl::OkStatus(), kBadArguments});
+    const Plan plan{job.source_->config(), job.cuda_, job.threads_};
+    failure = job.Agree({mpi.rank() == 0 ? body.before_load(plan) : absl::OkStatus(), kBadArguments});
   }
   if (failure.status.ok()) failure = job.Load();
   if (failure.status.ok()) failure = job.Build();
@@ -427,7 +426,7 @@ absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
     return client_->NextWithin(std::chrono::microseconds(0));
   }
   TERNION_ASSIGN_OR_RETURN(const bool moving, engine_->Progress());
-  if (moving) return client_->NextWithin(kNap);
+  if (moving) return client_->NextWithin(kProgressInterval);
   TERNION_ASSIGN_OR_RETURN(Frame frame, client_->Next());
   return std::optional<Frame>(std::move(frame));
 }

@@ -32,9 +32,15 @@ struct WireTotals {
 // Whatever goes wrong on any rank is told once, by rank 0, and every rank ends with the same exit status.
 class Job {
  public:
+  // What is known of a job before its weights are loaded.
+  struct Plan {
+    const ModelConfig& config;
+    bool cuda;    // ranks compute on GPUs, else on CPU threads
+    int threads;  // of rank 0
+  };
   struct Body {
     // On rank 0 before weights are loaded: what can fail early should. May be empty.
-    std::function<absl::Status()> before_load;
+    std::function<absl::Status(const Plan& plan)> before_load;
     // On rank 0 when all ranks are ready; starts what feeds the coordinator and returns. Coordinator::Run follows on
     // the same thread.
     std::function<absl::Status(Coordinator& coordinator)> start;

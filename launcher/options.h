@@ -18,8 +18,8 @@ struct JobOptions {
   std::string synthetic;  // a config.json whose weights are made up
   int tp = 1;
   int pp = 1;
-  int micro_batches =
-      0;  // steps in flight; 0: as many as stages. For measurements: no option of every command
+  // Steps in flight; 0: as many as stages. For measurements: no option of every command.
+  int micro_batches = 0;
   std::string device = "auto";
   int threads = 0;  // 0: the cores this rank may use
   std::string wire = "exact";

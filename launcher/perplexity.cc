@@ -175,7 +175,7 @@ int Perplexity(MpiSession& mpi, PerplexityOptions& options) {
   options.job.max_queue = INT64_MAX;
   Scoring scoring(options);
   Job::Body body;
-  body.before_load = [&] { return scoring.Prepare(); };
+  body.before_load = [&](const Job::Plan&) { return scoring.Prepare(); };
   body.start = [&](Coordinator& coordinator) { return scoring.Start(coordinator); };
   body.report = [&](const WireTotals& totals) { scoring.Report(totals); };
   return Job::Run(mpi, options.job, body);

@@ -134,7 +134,7 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
   StartLogging(options.job, mpi.rank());
   Service service(options);
   Job::Body body;
-  body.before_load = [&] { return service.Bind(); };
+  body.before_load = [&](const Job::Plan&) { return service.Bind(); };
   body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return service.Finish(run); };
   return Job::Run(mpi, options.job, body);

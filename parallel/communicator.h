@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -40,6 +41,9 @@ class Communicator {
   // rank that has sent and now works or waits elsewhere calls this until it is false, else its receiver may wait for ever.
   virtual absl::StatusOr<bool> Progress() { return false; }
 };
+
+// Between two calls of Progress by a rank that has nothing else to do.
+inline constexpr std::chrono::microseconds kProgressInterval{20};
 
 // A group of one: the single-device case. What it copies is host memory; the exchanges of tensor_parallel.h ask a group
 // of one for no copy, so it serves on every device.

@@ -6,16 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/kv.h"
+#include "kernels/range.h"
 
 namespace ternion {
-
-// A half-open range.
-struct Range {
-  int64_t begin = 0;
-  int64_t end = 0;
-  int64_t size() const { return end - begin; }
-  bool operator==(const Range&) const = default;
-};
 
 // The numbers of a model that sharding depends on.
 struct ModelShape {

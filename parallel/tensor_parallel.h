@@ -142,7 +142,7 @@ class TensorParallel {
   // Blocks side by side: recv_ holds, for every rank in order, [rows, columns[r]]; row i of `all` is row i of each.
   void JoinColumns(absl::Span<const int64_t> columns, TensorView<float> all);
   // What every rank owns of a step's rows.
-  std::vector<PeerRows> OwnedByEach(int64_t tokens) const;
+  std::vector<Range> OwnedByEach(int64_t tokens) const;
   // Bytes that a lossy reduce sends to other ranks.
   int64_t LossyBytes(WireFormat format, int64_t tokens, int64_t channels, bool with_extra) const;
   // Makes `buffer` hold `bytes` at least; where it must grow, its contents are lost.

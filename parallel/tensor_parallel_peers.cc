@@ -22,9 +22,9 @@ void TensorParallel::PeerReduceAdd(TensorView<const int32_t> partial, TensorView
   counters_->Add({(size() - 1) * partial.bytes(), 0, 0});
 }
 
-std::vector<PeerRows> TensorParallel::OwnedByEach(int64_t tokens) const {
-  std::vector<PeerRows> owned;
-  for (int r = 0; r < size(); ++r) owned.push_back({OwnedRows(tokens, r).begin, OwnedRows(tokens, r).end});
+std::vector<Range> TensorParallel::OwnedByEach(int64_t tokens) const {
+  std::vector<Range> owned;
+  for (int r = 0; r < size(); ++r) owned.push_back(OwnedRows(tokens, r));
   return owned;
 }
 
@@ -51,7 +51,7 @@ bool TensorParallel::PeerQuantizeShare(const RowInput& how, absl::Span<const int
 void TensorParallel::PeerReduceLossyAdd(WireFormat format, TensorView<const float> partial,
                                         const float* extra, int64_t width, float eps,
                                         TensorView<float> residual) {
-  const std::vector<PeerRows> owned = OwnedByEach(partial.rows());
+  const std::vector<Range> owned = OwnedByEach(partial.rows());
   peers_->ReduceRoundedAdd({format == WireFormat::kInt4, owned, partial, extra}, width, eps, residual);
   counters_->Add({LossyBytes(format, partial.rows(), partial.cols(), extra != nullptr), 0, 0});
 }

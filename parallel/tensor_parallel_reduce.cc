@@ -31,7 +31,7 @@ absl::Status TensorParallel::ReduceLossy(WireFormat format, TensorView<const flo
   const int64_t owned = OwnedRows(tokens).size();
   CHECK(sum.rows() == owned && sum.cols() == partial.cols(), "a sum has the owned rows of the partial sums");
   if (PeersTakeRows(partial.cols())) {
-    const std::vector<PeerRows> each = OwnedByEach(tokens);
+    const std::vector<Range> each = OwnedByEach(tokens);
     peers_->ReduceRounded({format == WireFormat::kInt4, each, partial, extra}, sum, extra_sum);
     counters_->Add({LossyBytes(format, tokens, partial.cols(), extra != nullptr), 0, 0});
     return absl::OkStatus();

@@ -60,17 +60,6 @@ class CpuBackend final : public Backend {
   void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
-  void NormTernaryLinear(const NormInput& input, const PackedTernary& w, TensorView<const float> weight_scale,
-                         QuantizedRows codes, TensorView<float> y) override;
-  void NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                      TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                      QuantizedRows codes, TensorView<float> y) override;
-  void NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                     TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                     QuantizedRows codes, TensorView<float> y) override;
-  void SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
-                            TensorView<const float> weight_scale, QuantizedRows codes,
-                            TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
   void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;

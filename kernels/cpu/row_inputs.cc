@@ -61,32 +61,4 @@ void CpuBackend::TernaryLinear(const PackedTernary& w, QuantizedRows x, TensorVi
   Add(part.view(), y);
 }
 
-void CpuBackend::NormTernaryLinear(const NormInput& input, const PackedTernary& w,
-                                   TensorView<const float> weight_scale, QuantizedRows codes,
-                                   TensorView<float> y) {
-  NormQuantize(input.x, input.eps, input.weight, input.int4, codes);
-  TernaryLinear(w, codes, weight_scale, /*add=*/false, y);
-}
-
-void CpuBackend::NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                                TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                                QuantizedRows codes, TensorView<float> y) {
-  NormQuantize(input.x, input.eps, input.weight, input.int4, codes);
-  GatedRelu2(gate, up, codes, gate_scale, up_scale, y);
-}
-
-void CpuBackend::NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                               TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                               QuantizedRows codes, TensorView<float> y) {
-  NormQuantize(input.x, input.eps, input.weight, input.int4, codes);
-  GatedSilu(gate, up, codes, gate_scale, up_scale, y);
-}
-
-void CpuBackend::SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
-                                      TensorView<const float> weight_scale, QuantizedRows codes,
-                                      TensorView<float> y) {
-  SubNormQuantize(how, x, codes);
-  TernaryLinear(w, codes, weight_scale, /*add=*/true, y);
-}
-
 }  // namespace ternion::cpu

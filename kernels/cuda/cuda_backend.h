@@ -16,7 +16,7 @@ namespace ternion::cuda {
 
 // Intermediate results of operations. Operations run in order, so each may use a purpose's memory as its own; what one
 // hands to another has a purpose of its own. kCounters is zero between operations: whoever counts sets it back.
-enum class Purpose { kCodes, kSums, kPartials, kWeights, kSlices, kCounters, kCount };
+enum class Purpose { kCodes, kSums, kPartials, kCounters, kCount };
 
 // Each operation is defined in the file of its name beside this one; contracts are in kernels/backend.h. One device, one
 // stream; used by one thread at a time.
@@ -73,17 +73,6 @@ class CudaBackend final : public Backend {
   void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
-  void NormTernaryLinear(const NormInput& input, const PackedTernary& w, TensorView<const float> weight_scale,
-                         QuantizedRows codes, TensorView<float> y) override;
-  void NormGatedRelu2(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                      TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                      QuantizedRows codes, TensorView<float> y) override;
-  void NormGatedSilu(const NormInput& input, const PackedTernary& gate, const PackedTernary& up,
-                     TensorView<const float> gate_scale, TensorView<const float> up_scale,
-                     QuantizedRows codes, TensorView<float> y) override;
-  void SubNormTernaryLinear(const RowInput& how, TensorView<float> x, const PackedTernary& w,
-                            TensorView<const float> weight_scale, QuantizedRows codes,
-                            TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
   void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;

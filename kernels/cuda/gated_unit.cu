@@ -1,7 +1,6 @@
 // Both gated units. Of few tokens one kernel reads the gate's and the up matrix's weights of the same outputs, so that
 // the sums never leave the chip; of many the gate waits in y.
 #include "kernels/cuda/ternary_rows.h"
-#include "kernels/cuda/ternary_sparse.h"
 
 namespace ternion::cuda {
 namespace {
@@ -28,10 +27,6 @@ void RunGated(CudaBackend& backend, const PackedTernary& gate, const PackedTerna
   work.matmul.weight_scale = gate_scale.data();
   work.up_weights = static_cast<const uint8_t*>(up.data.data());
   work.up_scale = up_scale.data();
-  if (epilogue == Epilogue::kGateRelu2 && !TernaryShortTakes(backend, work) &&
-      TernaryGatedFits(backend, work.matmul)) {
-    return TernaryGated(backend, work);
-  }
   RunTernary(backend, work, epilogue);
 }
 

@@ -39,7 +39,7 @@ struct SlicedRows {
   int64_t most = 0;                // of any member
 
   // From each member's row `begin` on.
-  static SlicedRows Of(absl::Span<const PeerRows> owned, int64_t begin, int64_t slice_rows) {
+  static SlicedRows Of(absl::Span<const Range> owned, int64_t begin, int64_t slice_rows) {
     SlicedRows slice;
     for (size_t r = 0; r < owned.size(); ++r) {
       slice.first[r] = std::min(owned[r].begin + begin, owned[r].end);
@@ -50,9 +50,9 @@ struct SlicedRows {
   }
 };
 
-inline int64_t MostRowsOwned(absl::Span<const PeerRows> owned) {
+inline int64_t MostRowsOwned(absl::Span<const Range> owned) {
   int64_t most = 0;
-  for (const PeerRows& rows : owned) most = std::max(most, rows.size());
+  for (const Range& rows : owned) most = std::max(most, rows.size());
   return most;
 }
 

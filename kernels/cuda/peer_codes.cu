@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 }  // namespace
 
 void PeerGatherCodes(const CudaBackend& backend, absl::FunctionRef<BlockInbox()> turn, bool int4,
-                     absl::Span<const PeerRows> owned, BasicQuantizedRows<const int8_t, const float> mine,
+                     absl::Span<const Range> owned, BasicQuantizedRows<const int8_t, const float> mine,
                      QuantizedRows all) {
   const int64_t n = all.codes.cols();
   const UnitPlan plan{kUnitChannels, int4 ? PackedCodes<true>::kWords : PackedCodes<false>::kWords, n};

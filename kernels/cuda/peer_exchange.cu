@@ -116,7 +116,7 @@ class CudaPeerExchange final : public PeerExchange {
     Reduce(rows, residual, sums);
   }
 
-  void GatherCodes(bool int4, absl::Span<const PeerRows> owned,
+  void GatherCodes(bool int4, absl::Span<const Range> owned,
                    BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all) override {
     CheckOwned(owned, mine.codes.rows());
     CHECK(all.codes.cols() == mine.codes.cols() && all.scales.size() == all.codes.rows(),
@@ -150,7 +150,7 @@ class CudaPeerExchange final : public PeerExchange {
  private:
   BlockInbox NextBlocks() { return plan_.Blocks(memory_.inboxes(), blocks_.Next()); }
 
-  void CheckOwned(absl::Span<const PeerRows> owned, int64_t rows) const {
+  void CheckOwned(absl::Span<const Range> owned, int64_t rows) const {
     CHECK(static_cast<int>(owned.size()) == memory_.inboxes().ranks, "every member owns rows");
     CHECK(rows == owned[static_cast<size_t>(memory_.inboxes().rank)].size(), "a tensor of the owned rows");
   }

@@ -182,7 +182,7 @@ bool QuantizeLargestShare(const CudaBackend& backend, absl::FunctionRef<Selectio
   work.row_words = most_columns;
   const int64_t tokens = rows.x.rows();
   const auto ranks = static_cast<int64_t>(rows.columns.size());
-  std::vector<PeerRows> owned;
+  std::vector<Range> owned;
   for (int64_t r = 0; r < ranks; ++r) owned.push_back({tokens * r / ranks, tokens * (r + 1) / ranks});
   int64_t slice_rows = 0;
   for (int64_t begin = 0; begin < MostRowsOwned(owned); begin += slice_rows) {

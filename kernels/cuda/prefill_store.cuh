@@ -137,26 +137,21 @@ __device__ void StoreRows(const Prefill& prefill, const Place& place, const Shar
 template <typename Tile>
 __device__ __forceinline__ void StoreTile(const Prefill& prefill, const Place& place,
                                           const SharedNumbers<Tile>& numbers, char* stages,
-                                          const int32_t (&sums)[Tile::kRowTiles][Tile::kTokens / 2]) {
+                                          const int32_t (&sums)[Tile::kTokens / 2]) {
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
   int32_t* const rows = reinterpret_cast<int32_t*>(stages) + group * Tile::kRowsWords;
   const int output = WarpIndex() % 4 * 16 + Lane() / 4, token = Lane() % 4 * 2;
   __syncthreads();
 #pragma unroll
-  for (int m = 0; m < Tile::kRowTiles; ++m) {
-    if (m > 0) SyncWarpgroup(group);
-#pragma unroll
-    for (int i = 0; i < Tile::kTokens / 2; ++i) {
-      rows[(i / 4 * 8 + token + (i & 1)) * kRowWords + output + 8 * (i >> 1 & 1)] = sums[m][i];
-    }
-    if (prefill.split > 1) {
-      SyncCluster();
-    } else {
-      SyncWarpgroup(group);
-    }
-    StoreRows<Tile>(prefill, place, numbers, rows,
-                    place.output + (group * Tile::kRowTiles + m) * kGroupOutputs);
+  for (int i = 0; i < Tile::kTokens / 2; ++i) {
+    rows[(i / 4 * 8 + token + (i & 1)) * kRowWords + output + 8 * (i >> 1 & 1)] = sums[i];
   }
+  if (prefill.split > 1) {
+    SyncCluster();
+  } else {
+    SyncWarpgroup(group);
+  }
+  StoreRows<Tile>(prefill, place, numbers, rows, place.output + group * kGroupOutputs);
   if (prefill.split > 1) SyncCluster();  // others may still read this block's rows
 }
 

@@ -23,13 +23,12 @@ inline constexpr int kSharedAlignment = 1024;
 // that neither the writes by fragment nor the reads by row meet in a bank.
 inline constexpr int kRowWords = kGroupOutputs + 4;
 
-template <int kTokensOf, int kRowTilesOf, int kStagesOf, int kBlocksOf>
+template <int kTokensOf, int kStagesOf, int kBlocksOf>
 struct Tile {
   static constexpr int kTokens = kTokensOf;
-  static constexpr int kRowTiles = kRowTilesOf;  // 64 outputs each, of a warpgroup
   static constexpr int kStages = kStagesOf;
   static constexpr int kBlocks = kBlocksOf;  // that a multiprocessor holds
-  static constexpr int kOutputs = kWarpgroups * kRowTiles * kGroupOutputs;
+  static constexpr int kOutputs = kWarpgroups * kGroupOutputs;
   static constexpr int kStageBytes = kTokens * kChunkBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + kSharedAlignment;
   static constexpr int kRowsWords = kTokens * kRowWords;
@@ -141,8 +140,20 @@ __device__ __forceinline__ uint4 LoadWeights(const uint8_t* from) {
   return words;
 }
 
+// The codes of a lane's words of a unit's two planes: bits 2 f, 2 f + 1 of every byte of even[e] are the code of plane bit
+// 2 f, those of odd that of plane bit 2 f + 1.
+__device__ __forceinline__ void PairPlanes(const uint4& plane0, const uint4& plane1, uint32_t (&even)[4],
+                                           uint32_t (&odd)[4]) {
+  const uint32_t low[4] = {plane0.x, plane0.y, plane0.z, plane0.w};
+  const uint32_t high[4] = {plane1.x, plane1.y, plane1.z, plane1.w};
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    even[e] = (low[e] & 0x55555555u) | (high[e] << 1 & 0xaaaaaaaau);
+    odd[e] = (low[e] >> 1 & 0x55555555u) | (high[e] & 0xaaaaaaaau);
+  }
+}
+
 // A lane's weights, fetched a unit ahead.
-template <int kRowTiles>
 class WeightStream {
  public:
   // `output`: the warpgroup's first. Tiles beyond the matrix read the last one; their sums are not stored.
@@ -150,47 +161,29 @@ class WeightStream {
       : left_(static_cast<int>(unit_end - unit_begin)) {
     const int64_t units = CeilDivide(work.inputs, kUnitInputs),
                   tiles = CeilDivide(work.outputs, kTileOutputs);
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-      int64_t tile = (output + m * kGroupOutputs) / kTileOutputs + WarpIndex() % 4;
-      if (tile >= tiles) tile = tiles - 1;
-      from_[m] = work.weights + (tile * units + unit_begin) * kUnitBytes + Lane() * 16;
-    }
+    int64_t tile = output / kTileOutputs + WarpIndex() % 4;
+    if (tile >= tiles) tile = tiles - 1;
+    from_ = work.weights + (tile * units + unit_begin) * kUnitBytes + Lane() * 16;
     Fetch();
   }
 
-  // The next unit's codes: bits 2 f, 2 f + 1 of every byte of even[m][e] are the code of plane bit 2 f, those of odd that
-  // of plane bit 2 f + 1.
-  __device__ void Next(uint32_t (&even)[kRowTiles][4], uint32_t (&odd)[kRowTiles][4]) {
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-      const uint32_t low[4] = {low_[m].x, low_[m].y, low_[m].z, low_[m].w};
-      const uint32_t high[4] = {high_[m].x, high_[m].y, high_[m].z, high_[m].w};
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        even[m][e] = (low[e] & 0x55555555u) | (high[e] << 1 & 0xaaaaaaaau);
-        odd[m][e] = (low[e] >> 1 & 0x55555555u) | (high[e] & 0xaaaaaaaau);
-      }
-    }
-    const int step = --left_ > 0 ? kUnitBytes : 0;  // the last is fetched twice
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) from_[m] += step;
+  // The next unit's codes, as PairPlanes gives them.
+  __device__ void Next(uint32_t (&even)[4], uint32_t (&odd)[4]) {
+    PairPlanes(low_, high_, even, odd);
+    from_ += --left_ > 0 ? kUnitBytes : 0;  // the last is fetched twice
     Fetch();
   }
 
  private:
   __device__ void Fetch() {
-#pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-      low_[m] = LoadWeights(from_[m]);
-      high_[m] = LoadWeights(from_[m] + kPlaneBytes);
-    }
+    low_ = LoadWeights(from_);
+    high_ = LoadWeights(from_ + kPlaneBytes);
   }
 
-  const uint8_t* from_[kRowTiles];
+  const uint8_t* from_;
   int left_;
-  uint4 low_[kRowTiles];
-  uint4 high_[kRowTiles];
+  uint4 low_;
+  uint4 high_;
 };
 
 }  // namespace ternion::cuda::prefill

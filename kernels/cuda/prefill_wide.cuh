@@ -259,17 +259,8 @@ class WideWeights {
     from_ += kUnitBytes;
     Fetch();
   }
-  // Of the unit that was fetched: bits 2 f, 2 f + 1 of every byte of even[e] are the code of plane bit 2 f, those of odd
-  // that of plane bit 2 f + 1.
-  __device__ void Take(uint32_t (&even)[4], uint32_t (&odd)[4]) const {
-    const uint32_t low[4] = {low_.x, low_.y, low_.z, low_.w};
-    const uint32_t high[4] = {high_.x, high_.y, high_.z, high_.w};
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      even[e] = (low[e] & 0x55555555u) | (high[e] << 1 & 0xaaaaaaaau);
-      odd[e] = (low[e] >> 1 & 0x55555555u) | (high[e] & 0xaaaaaaaau);
-    }
-  }
+  // The codes of the unit that was fetched, as PairPlanes gives them.
+  __device__ void Take(uint32_t (&even)[4], uint32_t (&odd)[4]) const { PairPlanes(low_, high_, even, odd); }
 
  private:
   __device__ void Fetch() {

@@ -18,9 +18,6 @@
 namespace ternion::cuda {
 namespace {
 
-constexpr int kMostWarps = 10;
-constexpr int kPlaneWords = kUnitInputs / 32 * kPlanes;  // of one unit of one token
-
 // The launch, and where things lie in shared memory, in bytes: barriers first.
 struct DecodeShape {
   int blocks;
@@ -172,14 +169,7 @@ __device__ __forceinline__ void AddTile(const int (&counts)[kTokens][2][4], cons
   const int g = Lane() / 4, q = Lane() % 4;
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
-    int all[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) all[i] = counts[t][0][i] + 2 * counts[t][1][i];
-    const int low = WeighPlanes(all[0], all[1], q), high = WeighPlanes(all[2], all[3], q);
-    // Even lanes go on with output g, odd ones with g + 8.
-    int sum = (q & 1) != 0 ? high : low;
-    sum += __shfl_xor_sync(kAllLanes, (q & 1) != 0 ? low : high, 1);
-    sum += __shfl_xor_sync(kAllLanes, sum, 2);
+    const int sum = TileSum(counts[t]);
     if (q < 2) atomicAdd(sums + t * kTileOutputs + g + 8 * q, sum - code_sums[t]);
   }
 }
@@ -276,7 +266,7 @@ class Outputs {
 };
 
 template <int kTokens, int kMatrices>
-__global__ void __launch_bounds__(kMostWarps* kWarp, 2)
+__global__ void __launch_bounds__(kMostShares* kWarp, 2)
     DecodeKernel(const __grid_constant__ DecodeWork work) {
   StartNext();
   const Part tiles = work.shape.tiles.part(static_cast<int>(blockIdx.x));
@@ -306,20 +296,6 @@ constexpr int64_t kHalf = 110 << 10;
 // Rings of fewer bytes a multiprocessor do not keep its memory busy.
 constexpr int64_t kLeastRing = 64 << 10;
 
-// Warps among which the units divide evenly; eight where it makes no difference.
-int ChooseWarps(int64_t units) {
-  int best = 1;
-  double best_cost = 1e9;
-  for (int warps = 1; warps <= kMostWarps && warps <= units; ++warps) {
-    // A warp's share of a tile should outweigh its part in the sum.
-    if (units >= 8 && units / warps < 2) break;
-    const double busy = static_cast<double>(CeilDivide(units, warps) * warps) / static_cast<double>(units);
-    const double cost = busy + 0.05 * (warps < 8 ? 8 - warps : warps - 8);
-    if (cost < best_cost) best = warps, best_cost = cost;
-  }
-  return best;
-}
-
 int64_t PlaneBytes(const MatmulWork& work) { return work.tokens * Units(work.inputs) * kUnitInputs; }
 
 DecodeShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
@@ -327,7 +303,7 @@ DecodeShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
                 tokens = work.matmul.tokens, matrices = work.matrices();
   const int64_t processors = backend.multiprocessors();
   DecodeShape shape = {};
-  shape.warps = ChooseWarps(units);
+  shape.warps = WarpsThatShare(units);
   const int64_t few = tiles <= 2 * processors ? tiles : processors;
   shape.blocks = static_cast<int>(std::max(few, CeilDivide(tiles, kMostTiles)));
   shape.tiles = Division::Of(tiles, shape.blocks);
@@ -366,20 +342,6 @@ void LaunchDecode(CudaBackend& backend, const DecodeWork& work) {
          work);
 }
 
-template <int kMatrices>
-void LaunchTokens(CudaBackend& backend, const DecodeWork& work) {
-  switch (work.rows.matmul.tokens) {
-    case 1:
-      return LaunchDecode<1, kMatrices>(backend, work);
-    case 2:
-      return LaunchDecode<2, kMatrices>(backend, work);
-    case 3:
-      return LaunchDecode<3, kMatrices>(backend, work);
-    default:
-      return LaunchDecode<4, kMatrices>(backend, work);
-  }
-}
-
 }  // namespace
 
 bool TernaryDecodeFits(const CudaBackend& backend, const MatmulWork& work) {
@@ -389,8 +351,10 @@ bool TernaryDecodeFits(const CudaBackend& backend, const MatmulWork& work) {
 
 void TernaryDecode(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
   const DecodeWork decode{work, epilogue, ShapeOf(backend, work)};
-  if (work.matrices() == 2) return LaunchTokens<2>(backend, decode);
-  LaunchTokens<1>(backend, decode);
+  ForDecodeTokens(work.matmul.tokens, [&](auto tokens) {
+    if (work.matrices() == 2) return LaunchDecode<tokens(), 2>(backend, decode);
+    LaunchDecode<tokens(), 1>(backend, decode);
+  });
 }
 
 }  // namespace ternion::cuda

@@ -1,12 +1,17 @@
 #pragma once
 
-#include "kernels/cuda/device.cuh"
+#include <cstdint>
+#include <type_traits>
 
-// Bit planes of activation codes, for TernaryDecode. Code 4 j + b (j < 8, b < 4) of 32 neighbours is bit 8 b + j of the
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/ternary_layout.h"
+
+// What the kernels of up to four tokens share: bit planes of activation codes, a tile's sums, launches. Code 4 j + b (j < 8, b < 4) of 32 neighbours is bit 8 b + j of the
 // eight plane words, the order of the weights' planes (kernels/cuda/ternary_layout.h).
 namespace ternion::cuda {
 
 inline constexpr int kPlanes = 8;
+inline constexpr int kPlaneWords = kUnitInputs / 32 * kPlanes;  // of one unit of one token
 
 // Words of four codes each become planes: an 8 x 8 transposition in each of the four bytes.
 __device__ __forceinline__ void TransposeBits(uint32_t (&words)[kPlanes]) {
@@ -35,6 +40,20 @@ __host__ __device__ __forceinline__ int WeighPlanes(int even, int odd, int q) {
   return static_cast<int>(pair << (2 * q));
 }
 
+// From the products of a tile's two weight planes, by mma.m16n8k256.b1: lanes 4 g + q with q < 2 get the sum of output
+// g + 8 q. The whole warp calls it.
+__device__ __forceinline__ int TileSum(const int (&counts)[2][4]) {
+  const int q = Lane() % 4;
+  int all[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) all[i] = counts[0][i] + 2 * counts[1][i];
+  const int low = WeighPlanes(all[0], all[1], q), high = WeighPlanes(all[2], all[3], q);
+  // Even lanes go on with output g, odd ones with g + 8.
+  int sum = (q & 1) != 0 ? high : low;
+  sum += __shfl_xor_sync(kAllLanes, (q & 1) != 0 ? low : high, 1);
+  return sum + __shfl_xor_sync(kAllLanes, sum, 2);
+}
+
 // Codes input .. input + 3 of a row, zeros beyond its end. Not inlined: it is the rare road of LoadCodes.
 inline __device__ __noinline__ uint32_t LoadFew(const int8_t* row, int input, int inputs) {
   uint32_t word = 0;
@@ -56,6 +75,38 @@ __device__ __forceinline__ void LoadCodes(const int8_t* row, int begin, int inpu
   }
 #pragma unroll
   for (int i = 0; i < kPlanes; ++i) words[i] = LoadFew(row, begin + 4 * i, inputs);
+}
+
+// Kernels whose warps divide the inputs among them have at most so many.
+inline constexpr int kMostShares = 10;
+
+// Warps among which the units divide evenly; eight where it makes no difference.
+inline int WarpsThatShare(int64_t units) {
+  int best = 1;
+  double best_cost = 1e9;
+  for (int warps = 1; warps <= kMostShares && warps <= units; ++warps) {
+    // A warp's share of a tile should outweigh its part in the sum.
+    if (units >= 8 && units / warps < 2) break;
+    const double busy = static_cast<double>(CeilDivide(units, warps) * warps) / static_cast<double>(units);
+    const double cost = busy + 0.05 * (warps < 8 ? 8 - warps : warps - 8);
+    if (cost < best_cost) best = warps, best_cost = cost;
+  }
+  return best;
+}
+
+// Calls launch(tokens as an integral constant): kernels are compiled for 1 to 4.
+template <typename LaunchTokens>
+void ForDecodeTokens(int64_t tokens, LaunchTokens launch) {
+  switch (tokens) {
+    case 1:
+      return launch(std::integral_constant<int, 1>());
+    case 2:
+      return launch(std::integral_constant<int, 2>());
+    case 3:
+      return launch(std::integral_constant<int, 3>());
+    default:
+      return launch(std::integral_constant<int, 4>());
+  }
 }
 
 }  // namespace ternion::cuda

@@ -16,8 +16,6 @@
 namespace ternion::cuda {
 namespace {
 
-constexpr int kMostWarps = 10;
-constexpr int kPlaneWords = kUnitInputs / 32 * kPlanes;  // of one unit
 constexpr unsigned kAllPairs = 0xffu;
 constexpr int kUp = 1;  // the matrices: the gate is 0
 
@@ -223,14 +221,7 @@ __device__ __forceinline__ int MakePlanes(const MatmulWork& matmul, const Block&
 // Adds the warp's share of a tile to its sums.
 __device__ __forceinline__ void AddTile(const int (&counts)[2][4], int code_sum, int* sums) {
   const int g = Lane() / 4, q = Lane() % 4;
-  int all[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) all[i] = counts[0][i] + 2 * counts[1][i];
-  const int low = WeighPlanes(all[0], all[1], q), high = WeighPlanes(all[2], all[3], q);
-  // Even lanes go on with output g, odd ones with g + 8.
-  int sum = (q & 1) != 0 ? high : low;
-  sum += __shfl_xor_sync(kAllLanes, (q & 1) != 0 ? low : high, 1);
-  sum += __shfl_xor_sync(kAllLanes, sum, 2);
+  const int sum = TileSum(counts);
   if (q < 2) atomicAdd(sums + g + 8 * q, sum - code_sum);
 }
 
@@ -270,7 +261,7 @@ __device__ __forceinline__ void FetchScales(const RowsWork& rows, const Block& b
   if (threadIdx.x == 0) *block.row_scale() = *rows.matmul.row_scale;
 }
 
-__global__ void __launch_bounds__(kMostWarps* kWarp, 2) GatedKernel(const __grid_constant__ GatedWork work) {
+__global__ void __launch_bounds__(kMostShares* kWarp, 2) GatedKernel(const __grid_constant__ GatedWork work) {
   StartNext();
   const Part tiles = work.shape.tiles.part(static_cast<int>(blockIdx.x));
   const Part units = work.shape.units.part(WarpIndex());
@@ -302,24 +293,10 @@ constexpr int64_t kMostTiles = 64;  // of a block
 constexpr int64_t kBlocksEach = 2;
 constexpr int64_t kBlockBytes = 110 << 10;
 
-// Warps among which the units divide evenly; eight where it makes no difference.
-int ChooseWarps(int64_t units) {
-  int best = 1;
-  double best_cost = 1e9;
-  for (int warps = 1; warps <= kMostWarps && warps <= units; ++warps) {
-    // A warp's share of a tile should outweigh its part in the sum.
-    if (units >= 8 && units / warps < 2) break;
-    const double busy = static_cast<double>(CeilDivide(units, warps) * warps) / static_cast<double>(units);
-    const double cost = busy + 0.05 * (warps < 8 ? 8 - warps : warps - 8);
-    if (cost < best_cost) best = warps, best_cost = cost;
-  }
-  return best;
-}
-
 GatedShape ShapeOf(const CudaBackend& backend, const MatmulWork& work) {
   const int64_t tiles = Tiles(work.outputs), units = Units(work.inputs);
   GatedShape shape = {};
-  shape.warps = ChooseWarps(units);
+  shape.warps = WarpsThatShare(units);
   const int64_t blocks = std::min(tiles, kBlocksEach * backend.multiprocessors());
   shape.blocks = static_cast<int>(std::max(blocks, CeilDivide(tiles, kMostTiles)));
   shape.tiles = Division::Of(tiles, shape.blocks);

@@ -40,7 +40,10 @@ bool PrefersBatch(const RowsWork& work) {
 
 void RunTernary(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
   const MatmulWork& matmul = work.matmul;
-  if (TernaryShortTakes(backend, work)) return TernaryShort(backend, work, epilogue);
+  if (TernaryShortFits(backend, work)) return TernaryShort(backend, work, epilogue);
+  if (epilogue == Epilogue::kGateRelu2 && TernaryGatedFits(backend, matmul)) {
+    return TernaryGated(backend, work);
+  }
   if (TernaryDecodeFits(backend, matmul)) return TernaryDecode(backend, work, epilogue);
   if (TernaryFewFits(backend, work)) return TernaryFew(backend, work, epilogue);
   if ((matmul.tokens <= kBatchTokens && PrefersBatch(work)) ||

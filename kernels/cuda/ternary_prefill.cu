@@ -20,18 +20,18 @@
 namespace ternion::cuda::prefill {
 namespace {
 
-using Medium = Tile<128, 1, 6, 2>;
-using Small = Tile<64, 1, 12, 2>;
+using Medium = Tile<128, 6, 2>;
+using Small = Tile<64, 12, 2>;
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 // sums = codes . W^T with codes of weights, over the block's units. Each group of wgmmas is two steps of 32 inputs; while
 // it runs, the next group's A registers are made.
 template <typename Tile>
-__device__ __forceinline__ void Multiply(WeightStream<Tile::kRowTiles>& weights, Ring<Tile>& ring, int units,
-                                         int32_t (&sums)[Tile::kRowTiles][Tile::kTokens / 2]) {
-  uint32_t even[Tile::kRowTiles][4], odd[Tile::kRowTiles][4];
-  uint32_t a[2][2][Tile::kRowTiles][4];  // [group][step]
+__device__ __forceinline__ void Multiply(WeightStream& weights, Ring<Tile>& ring, int units,
+                                         int32_t (&sums)[Tile::kTokens / 2]) {
+  uint32_t even[4], odd[4];
+  uint32_t a[2][2][4];  // [group][step]
   for (int unit = 0; unit < units; ++unit) {
     weights.Next(even, odd);
 #pragma unroll
@@ -41,22 +41,15 @@ __device__ __forceinline__ void Multiply(WeightStream<Tile::kRowTiles>& weights,
       for (int group = 0; group < 2; ++group) {
         const int shift = 2 * (2 * chunk + group);
 #pragma unroll
-        for (int m = 0; m < Tile::kRowTiles; ++m) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            a[group][0][m][e] = even[m][e] >> shift & 0x03030303u;
-            a[group][1][m][e] = odd[m][e] >> shift & 0x03030303u;
-          }
+        for (int e = 0; e < 4; ++e) {
+          a[group][0][e] = even[e] >> shift & 0x03030303u;
+          a[group][1][e] = odd[e] >> shift & 0x03030303u;
         }
         if (group == 0) tokens = ring.Wait();
         WgmmaFence();
 #pragma unroll
         for (int step = 0; step < 2; ++step) {
-#pragma unroll
-          for (int m = 0; m < Tile::kRowTiles; ++m) {
-            Wgmma<Tile::kTokens>::Run(sums[m], a[group][step][m],
-                                      tokens + (2 * group + step) * (kStepBytes / 16), 1);
-          }
+          Wgmma<Tile::kTokens>::Run(sums, a[group][step], tokens + (2 * group + step) * (kStepBytes / 16), 1);
         }
         WgmmaCommit();
         WgmmaWait<1>();
@@ -66,8 +59,7 @@ __device__ __forceinline__ void Multiply(WeightStream<Tile::kRowTiles>& weights,
     }
   }
   WgmmaWait<0>();
-#pragma unroll
-  for (int m = 0; m < Tile::kRowTiles; ++m) WgmmaResults(sums[m]);
+  WgmmaResults(sums);
 }
 
 #endif
@@ -90,14 +82,13 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks)
     PublishBarriers();
   }
   const int group = static_cast<int>(threadIdx.x) / kGroupThreads;
-  WeightStream<Tile::kRowTiles> weights(prefill.work, place.output + group * Tile::kRowTiles * kGroupOutputs,
-                                        place.unit_begin, place.unit_end);
+  WeightStream weights(prefill.work, place.output + group * kGroupOutputs, place.unit_begin, place.unit_end);
   __syncthreads();
   WaitForPrevious();
   Ring<Tile> ring(prefill, place, numbers, stages);
   LoadNumbers(prefill, place, numbers);
   __syncwarp();
-  int32_t sums[Tile::kRowTiles][Tile::kTokens / 2] = {};
+  int32_t sums[Tile::kTokens / 2] = {};
   Multiply<Tile>(weights, ring, static_cast<int>(place.unit_end - place.unit_begin), sums);
   StoreTile<Tile>(prefill, place, numbers, stages, sums);
 #endif
@@ -359,7 +350,7 @@ bool IsBuilt() {
     cudaGetLastError();  // taken: there is no code for this device
     return false;
   }
-  return attributes.numRegs > Medium::kRowTiles * Medium::kTokens / 2;
+  return attributes.numRegs > Medium::kTokens / 2;
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ inline constexpr int64_t kDecodeTokens = 4;
 bool TernaryDecodeFits(const CudaBackend& backend, const MatmulWork& work);
 void TernaryDecode(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
 // The same where a block's share of the weights is small.
-bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work);
+bool TernaryShortFits(const CudaBackend& backend, const RowsWork& work);
 void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue);
 
 // Up to 16 tokens, up to 64 of small matrices.

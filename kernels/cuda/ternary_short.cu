@@ -162,14 +162,7 @@ __device__ __forceinline__ void Multiply(uint32_t weights, uint32_t planes, int 
   }
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
-    int all[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) all[i] = counts[t][0][i] + 2 * counts[t][1][i];
-    const int low = WeighPlanes(all[0], all[1], q), high = WeighPlanes(all[2], all[3], q);
-    // Even lanes go on with output g, odd ones with g + 8.
-    int sum = (q & 1) != 0 ? high : low;
-    sum += __shfl_xor_sync(kAllLanes, (q & 1) != 0 ? low : high, 1);
-    sum += __shfl_xor_sync(kAllLanes, sum, 2);
+    const int sum = TileSum(counts[t]);
     if (q < 2) AddShared(sums + (t * kTileOutputs + g + 8 * q) * 4, sum);
   }
 }
@@ -299,23 +292,9 @@ void LaunchShort(CudaBackend& backend, const ShortWork& work) {
          work);
 }
 
-template <int kMatrices>
-void LaunchTokens(CudaBackend& backend, const ShortWork& work) {
-  switch (work.rows.matmul.tokens) {
-    case 1:
-      return LaunchShort<1, kMatrices>(backend, work);
-    case 2:
-      return LaunchShort<2, kMatrices>(backend, work);
-    case 3:
-      return LaunchShort<3, kMatrices>(backend, work);
-    default:
-      return LaunchShort<4, kMatrices>(backend, work);
-  }
-}
-
 }  // namespace
 
-bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work) {
+bool TernaryShortFits(const CudaBackend& backend, const RowsWork& work) {
   if (work.matmul.tokens > kDecodeTokens || work.matmul.inputs % kUnitInputs != 0) return false;
   if (reinterpret_cast<uintptr_t>(work.matmul.codes) % sizeof(uint32_t) != 0) return false;
   const int64_t block_tiles = CeilDivide(Tiles(work.matmul.outputs), backend.multiprocessors());
@@ -324,8 +303,10 @@ bool TernaryShortTakes(const CudaBackend& backend, const RowsWork& work) {
 
 void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {
   const ShortWork all{work, epilogue, ShapeOf(backend, work)};
-  if (work.matrices() == 2) return LaunchTokens<2>(backend, all);
-  LaunchTokens<1>(backend, all);
+  ForDecodeTokens(work.matmul.tokens, [&](auto tokens) {
+    if (work.matrices() == 2) return LaunchShort<tokens(), 2>(backend, all);
+    LaunchShort<tokens(), 1>(backend, all);
+  });
 }
 
 }  // namespace ternion::cuda

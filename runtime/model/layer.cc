@@ -63,17 +63,12 @@ absl::Status Layer::AttentionBlock(Step& step) const {
   Backend& backend = step.backend;
   const HeadShard& heads = shard_->heads;
   const int64_t outputs = weights_->qkv.packed.outputs;
+  TERNION_ASSIGN_OR_RETURN(
+      const QuantizedRows input,
+      attention_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
   const auto qkv = step.workspace.wide.As<float>(step.tokens, outputs);
-  const auto scale = weights_->qkv.scale.As<float>(1, outputs);
-  if (step.ranks.sequence_parallel(step.tokens)) {
-    TERNION_ASSIGN_OR_RETURN(
-        const QuantizedRows input,
-        attention_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
-    backend.TernaryLinear(weights_->qkv.packed, input, scale, /*add=*/false, qkv);
-  } else {
-    backend.NormTernaryLinear(attention_input_.RowsOf(step.x), weights_->qkv.packed, scale,
-                              attention_input_.CodesOf(step.workspace, step.x), qkv);
-  }
+  backend.TernaryLinear(weights_->qkv.packed, input, weights_->qkv.scale.As<float>(1, outputs), /*add=*/false,
+                        qkv);
 
   const auto attended = step.workspace.attention.As<float>(step.tokens, shard_->attention.size());
   backend.RopeAttention(qkv, heads, step.cos_sin, step.slices, step.cache, attended);
@@ -83,21 +78,15 @@ absl::Status Layer::AttentionBlock(Step& step) const {
 absl::Status Layer::FeedForwardBlock(Step& step) const {
   Backend& backend = step.backend;
   const int64_t ffn = shard_->ffn.size();
+  TERNION_ASSIGN_OR_RETURN(const QuantizedRows input,
+                           ffn_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
   const auto gated = step.workspace.wide.As<float>(step.tokens, ffn);
-  const PackedTernary& gate = weights_->gate.packed;
-  const PackedTernary& up = weights_->up.packed;
   const auto gate_scale = weights_->gate.scale.As<float>(1, ffn);
   const auto up_scale = weights_->up.scale.As<float>(1, ffn);
-  const bool relu2 = config_->activation == Activation::kRelu2;
-  if (step.ranks.sequence_parallel(step.tokens)) {
-    TERNION_ASSIGN_OR_RETURN(const QuantizedRows input,
-                             ffn_input_.Forward(backend, step.ranks, step.workspace, step.tokens, step.x));
-    const auto run = relu2 ? &Backend::GatedRelu2 : &Backend::GatedSilu;
-    (backend.*run)(gate, up, input, gate_scale, up_scale, gated);
+  if (config_->activation == Activation::kRelu2) {
+    backend.GatedRelu2(weights_->gate.packed, weights_->up.packed, input, gate_scale, up_scale, gated);
   } else {
-    const auto run = relu2 ? &Backend::NormGatedRelu2 : &Backend::NormGatedSilu;
-    (backend.*run)(ffn_input_.RowsOf(step.x), gate, up, gate_scale, up_scale,
-                   ffn_input_.CodesOf(step.workspace, step.x), gated);
+    backend.GatedSilu(weights_->gate.packed, weights_->up.packed, input, gate_scale, up_scale, gated);
   }
   return down_.Forward(backend, step.ranks, step.workspace, gated, step.x);
 }

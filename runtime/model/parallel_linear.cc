@@ -17,28 +17,14 @@ absl::StatusOr<QuantizedRows> ColumnParallelInput::Forward(Backend& backend, Ten
                                                            Workspace& workspace, int64_t tokens,
                                                            TensorView<const float> x) const {
   const int64_t h = x.cols();
-  const NormInput input = RowsOf(x);
-  if (!ranks.sequence_parallel(tokens)) {
-    const QuantizedRows mine = CodesOf(workspace, x);
-    backend.NormQuantize(x, input.eps, input.weight, input.int4, mine);
-    return mine;
-  }
-  // This rank's rows are made where they belong among all.
+  const bool int4 = config_->input == InputQuantization::kInt4;
   const QuantizedRows all{workspace.codes.As<int8_t>(tokens, h), workspace.scales.As<float>(1, tokens)};
-  const Range own = ranks.OwnedRows(tokens);
+  const Range own = ranks.OwnedRows(tokens);  // made where they belong among all
   const QuantizedRows mine = all.Rows(own.begin, own.end);
-  backend.NormQuantize(x, input.eps, input.weight, input.int4, mine);
-  TERNION_RETURN_IF_ERROR(ranks.GatherCodes(input.int4, {mine.codes, mine.scales}, all));
+  backend.NormQuantize(x, config_->rms_norm_eps, norm_->As<float>(1, h), int4, mine);
+  if (!ranks.sequence_parallel(tokens)) return all;
+  TERNION_RETURN_IF_ERROR(ranks.GatherCodes(int4, {mine.codes, mine.scales}, all));
   return all;
-}
-
-NormInput ColumnParallelInput::RowsOf(TensorView<const float> x) const {
-  return {x, norm_->As<float>(1, x.cols()), config_->rms_norm_eps,
-          config_->input == InputQuantization::kInt4};
-}
-
-QuantizedRows ColumnParallelInput::CodesOf(Workspace& workspace, TensorView<const float> x) const {
-  return {workspace.own_codes.As<int8_t>(x.rows(), x.cols()), workspace.own_scales.As<float>(1, x.rows())};
 }
 
 // A call's tensors: rows are the step's tokens.
@@ -101,8 +87,10 @@ absl::Status RowParallelLinear::Forward(Backend& backend, TensorParallel& ranks,
 }
 
 void RowParallelLinear::ForwardAlone(Step& step, TensorView<float> residual) const {
-  step.backend.SubNormTernaryLinear(WholeRow(), step.x, linear_->packed,
-                                    linear_->scale.As<float>(1, residual.cols()), InputOf(step), residual);
+  const QuantizedRows input = InputOf(step);
+  step.backend.SubNormQuantize(WholeRow(), step.x, input);
+  step.backend.TernaryLinear(linear_->packed, input, linear_->scale.As<float>(1, residual.cols()),
+                             /*add=*/true, residual);
 }
 
 void RowParallelLinear::ForwardThroughPeers(Step& step, TensorView<float> residual) const {

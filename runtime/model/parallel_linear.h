@@ -20,10 +20,6 @@ class ColumnParallelInput {
 
   absl::StatusOr<QuantizedRows> Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
                                         int64_t tokens, TensorView<const float> x) const;
-  // Where this rank owns all of a step's rows: the input, and memory for its codes, of the operations that take both
-  // steps at once (Backend::NormTernaryLinear).
-  NormInput RowsOf(TensorView<const float> x) const;
-  QuantizedRows CodesOf(Workspace& workspace, TensorView<const float> x) const;
 
  private:
   const ModelConfig* config_;

@@ -29,8 +29,6 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
           {&Workspace::normed, tokens * h * 4},
           {&Workspace::segments, tokens * segments * 4},
           {&Workspace::all_segments, tokens * all_segments * 4},
-          {&Workspace::own_codes, tokens * h},
-          {&Workspace::own_scales, tokens * 4},
           {&Workspace::codes, tokens * row},
           {&Workspace::scales, tokens * 4},
           {&Workspace::sums, tokens * output * 4},

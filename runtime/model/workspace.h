@@ -16,8 +16,6 @@ struct Workspace {
   Buffer normed;         // float32 [owned, h]
   Buffer segments;       // float32 [T, segments of the widest row on this rank]
   Buffer all_segments;   // float32 [T, segments of the widest row]
-  Buffer own_codes;      // int8 [owned, h]
-  Buffer own_scales;     // float32 [1, owned]
   Buffer codes;          // int8 [T, widest row here]
   Buffer scales;         // float32 [1, T]
   Buffer sums;           // int32 [T, widest output here]

@@ -5,15 +5,9 @@
 #include <utility>
 
 #include "kernels/status.h"
+#include "parallel/communicator.h"
 
 namespace ternion {
-
-namespace {
-
-// Between two looks at messages that have not left yet.
-constexpr std::chrono::microseconds kNap{20};
-
-}  // namespace
 
 Coordinator::Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step,
                          Progress progress)
@@ -97,7 +91,7 @@ absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
     lock.lock();
     TERNION_RETURN_IF_ERROR(left.status());
     moving = *left;
-    if (moving) changed_.wait_for(lock, kNap, has_work);
+    if (moving) changed_.wait_for(lock, kProgressInterval, has_work);
   }
   while (steps_run_ahead_ && scheduler_.in_flight() > 0 && !HasWork()) {
     const uint64_t seen = changes_;

@@ -8,6 +8,7 @@
 #include "kernels/status.h"
 
 namespace ternion {
+
 Scheduler::Scheduler(SchedulerLimits limits) : limits_(std::move(limits)), blocks_(limits_.blocks) {}
 
 absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink sink) {

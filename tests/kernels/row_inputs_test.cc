@@ -150,6 +150,25 @@ TEST_P(RowInputsTest, WhatIsNoNumber) {
   ExpectSubNormQuantizeComposes(x, 96, 32, /*normalizes=*/true, 48);
 }
 
+// Rows whose squares, quotients or codes leave the usual range.
+TEST_P(RowInputsTest, UnusualNumbers) {
+  const auto expect_composes = [&](const std::vector<float>& x) {
+    for (bool int4 : {false, true}) ExpectNormQuantizeComposes(x, 992, int4);
+    for (bool normalizes : {false, true}) ExpectSubNormQuantizeComposes(x, 992, 32, normalizes, 992);
+  };
+  for (float scale : {0.0f, 1e-38f, 1e-20f, 1e-6f, 1e12f, 1e25f}) {
+    std::vector<float> x = Rows(1, 992);
+    for (float& value : x) value *= scale;
+    expect_composes(x);
+  }
+  std::vector<float> apart = Rows(1, 992);
+  for (size_t i = 0; i < apart.size(); ++i) apart[i] = std::ldexp(apart[i], static_cast<int>(i % 60) - 40);
+  for (float outlier : {0.0f, 1e18f, INFINITY, NAN}) {
+    apart[77] = outlier;
+    expect_composes(apart);
+  }
+}
+
 TEST_P(RowInputsTest, NoRows) {
   ExpectNormQuantizeComposes({}, 64, /*int4=*/false);
   ExpectSubNormQuantizeComposes({}, 64, 32, /*normalizes=*/true, 32);
