@@ -65,9 +65,10 @@ class Backend {
   // `body` itself ran.
   virtual absl::StatusOr<bool> Replay(uint64_t key, absl::FunctionRef<absl::Status()> body) = 0;
 
-  // out[t] = float32(table[rows_host[t]]).                      table [vocab, h], out [T, h]
+  // out[t] = float32(table[rows_host[t]]); a row r < 0 stands for row drawn[~r], which the device knows by then.
+  //                                                    table [vocab, h], drawn [1, any], out [T, h]
   virtual void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
-                          TensorView<float> out) = 0;
+                          TensorView<const int32_t> drawn, TensorView<float> out) = 0;
 
   // out[i] = x[rows_host[i]].                                   x [T, n], out [rows, n]
   virtual void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,

@@ -23,6 +23,9 @@ struct RoundedRows {
   const float* extra = nullptr;     // [T], travels with the rows unrounded, -0 as 0; null: none
 };
 
+// Every member's string, in member order. Every member calls it as often as the others, whatever fails.
+using GatherStrings = absl::FunctionRef<std::vector<std::string>(std::string_view mine)>;
+
 // Exchanges between devices that can write into each other's memory: GPUs of one host. Each is one kernel that stores into
 // the peers' inboxes and waits for what comes into its own, where library calls would cost several times as much
 // (docs/BENCHMARKS.md). Results are the same bits as with one device, or as without peers.
@@ -83,6 +86,26 @@ class PeerExchange {
   virtual void GatherCodes(bool int4, absl::Span<const Range> owned,
                            BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all) = 0;
 
+  // Any number of rows, not to be recorded.
+
+  // Whether GatherColumns takes rows of these columns; the same on every member.
+  virtual bool TakesColumns(absl::Span<const int64_t> columns) const = 0;
+  // Every member's columns side by side; columns[r] is how many member r has.
+  //                                                         mine [T, columns[rank]] -> all [T, sum of columns]
+  virtual void GatherColumns(absl::Span<const int64_t> columns, TensorView<const float> mine,
+                             TensorView<float> all) = 0;
+
+  // Opens a table whose rows are split over the members, for EmbedRows. Every member calls it with its part, `rows[r]`
+  // being member r's rows; the parts do not change and outlive the exchange. kUnavailable on all members alike.
+  virtual absl::Status OpenTable(TensorView<const BFloat16> mine, absl::Span<const Range> rows,
+                                 GatherStrings gather) = 0;
+  virtual bool has_table() const = 0;
+  // Backend::GatherRows of the whole table: read from where it lies, so nothing is sent and nobody waits.
+  virtual void EmbedRows(absl::Span<const int32_t> rows_host, TensorView<const int32_t> drawn,
+                         TensorView<float> out) = 0;
+
+  // Any number of tokens again.
+
   // This member's channels of rows before a row-parallel layer with a lossy wire; columns[r] is how many member r has.
   // squares[t] = Backend::RowSums of SumSquares by how.segment, then x * how.weight (both left out where how.weight, this
   // member's, is empty); of all members' channels the how.keep largest magnitudes stay, as by KthMagnitude and ZeroBelow;
@@ -97,9 +120,6 @@ class PeerExchange {
 
 inline constexpr int kPeerPatienceSeconds = 10;
 inline constexpr int kMostPeers = 8;
-
-// Every member's string, in member order. Every member calls it twice, whatever fails.
-using GatherStrings = absl::FunctionRef<std::vector<std::string>(std::string_view mine)>;
 
 // For few tokens: steps of up to `tokens`, rows of up to `width` channels before and `hidden` after a row-parallel layer.
 // kUnavailable, on all members alike, where a member's device cannot be written to by another.

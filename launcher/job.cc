@@ -312,7 +312,15 @@ void Job::MakePeers() {
   auto peers = MakeCudaPeerExchange(*backend_, grid_.tp_rank(), grid_.tp, engine_options_.one_shot_tokens,
                                     width, shape.hidden, gather);
   const Failure agreed = Agree({peers.status(), kFailed});
-  if (agreed.status.ok()) return engine_->UsePeers(*std::move(peers));
+  if (agreed.status.ok()) {
+    engine_->UsePeers(*std::move(peers));
+    const absl::Status opened = grid_.pp == 1 ? engine_->OpenTable(gather) : absl::OkStatus();
+    if (!opened.ok() && mpi_.rank() == 0) {
+      spdlog::warn("GPUs cannot read each other's embeddings ({}): they go through NCCL, which takes longer",
+                   std::string(opened.message()));
+    }
+    return;
+  }
   if (mpi_.rank() == 0) {
     spdlog::warn("GPUs cannot write to each other ({}): small exchanges go through NCCL, which takes longer",
                  std::string(agreed.status.message()));
@@ -365,10 +373,16 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   const auto send = [this](const StepPlan& plan) {
     if (server_ != nullptr) server_->SendToAll({kPlanFrame, EncodePlan(plan)});
   };
-  const auto step = [this](const StepPlan& plan) { return engine_->Step(plan); };
+  const SchedulerLimits limits = MakeLimits();
+  const auto step = [this, &limits](const StepPlan& plan) -> absl::StatusOr<StepResult> {
+    if (!limits.plans_ahead) return engine_->Step(plan);
+    TERNION_RETURN_IF_ERROR(engine_->Begin(plan));
+    return StepResult();
+  };
   const auto progress = [this] { return engine_->Progress(); };
-  Coordinator coordinator(MakeLimits(), grid_.sampler_rank() == 0, send, step, progress);
-  if (cuda_ && grid_.pp > 1) coordinator.StepsRunAhead();
+  Coordinator coordinator(limits, grid_.sampler_rank() == 0, send, step, progress);
+  if (limits.plans_ahead) coordinator.StepsRunAhead([this] { return engine_->Finish(); });
+  if (cuda_ && grid_.pp > 1) coordinator.StepsRunAhead(nullptr);
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = &coordinator;
@@ -461,6 +475,8 @@ SchedulerLimits Job::MakeLimits() const {
   limits.blocks = engine_options_.kv_blocks;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options_.micro_batches > 0 ? options_.micro_batches : grid_.pp;
+  // The host's part of a step then goes on beside the device's.
+  limits.plans_ahead = cuda_ && limits.micro_batches == 1 && engine_->TakesDrawn();
   limits.least_share = cuda_ ? kLeastShareOfGpu : kLeastShareOfCpu;
   limits.eos_ids = config.eos_ids;
   return limits;

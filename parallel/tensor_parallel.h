@@ -51,7 +51,7 @@ struct WireBytes {
 };
 
 // The exchanges of one tensor-parallel group, over steps of T tokens (rows), on the memory of the group's backend. All but
-// EmbedRows may be recorded (Backend::Replay).
+// EmbedRows and GatherLogits may be recorded (Backend::Replay).
 //
 // With few tokens (one-shot) every rank holds and sums all rows. With more (sequence-parallel) row t belongs
 // to rank floor(t * tp / T), and an owner of no rows still takes part. "Owned rows" below are all T rows in
@@ -81,11 +81,16 @@ class TensorParallel {
   void UsePeers(std::unique_ptr<PeerExchange> peers) { peers_ = std::move(peers); }
   // Whether PeerSubNormQuantize and PeerReduceAdd take a step of this many tokens; columns[r] is rank r's share of a row.
   bool PeersTake(int64_t tokens, const RowInput& how, absl::Span<const int64_t> columns) const;
-  // PeerExchange's operations, counted. Always one of each, in this order.
+  // Whether PeerReduceAddNormQuantize takes rows of n channels.
+  bool PeersTakeNorm(int64_t n) const { return peers_ != nullptr && peers_->TakesNorm(n); }
+  // PeerExchange's operations, counted. Always the first and one of the others, in this order.
   void PeerSubNormQuantize(const RowInput& how, absl::Span<const int64_t> columns,
                            TensorView<const float> mine, QuantizedRows out);
   void PeerReduceAdd(TensorView<const int32_t> partial, TensorView<const float> row_scale,
                      TensorView<const float> weight_scale, TensorView<float> residual);
+  void PeerReduceAddNormQuantize(TensorView<const int32_t> partial, TensorView<const float> row_scale,
+                                 TensorView<const float> weight_scale, TensorView<float> residual, float eps,
+                                 TensorView<const float> norm_weight, bool int4, QuantizedRows out);
 
   // Whether the two operations below take rows of n channels.
   bool PeersTakeRows(int64_t n) const { return peers_ != nullptr && peers_->TakesRows(n); }
@@ -124,13 +129,25 @@ class TensorParallel {
   absl::Status KthMagnitude(TensorView<const float> mine, absl::Span<const int64_t> columns, int64_t k,
                             TensorView<float> threshold);
 
-  // Rows of a table that is split over the ranks by `shard` (this rank's part of [0, vocab)); ids_host [T].
+  // Rows of a table that is split over the ranks by `shard` (this rank's part of [0, vocab)); ids_host [T]. An id < 0
+  // stands for drawn[~id] (Backend::GatherRows), where TakesDrawn. What peers read from a table is not counted as sent.
   //                                      table [shard.size(), h] -> out [owned, h], float32
   absl::Status EmbedRows(TensorView<const BFloat16> table, int64_t vocab, absl::Span<const int32_t> ids_host,
-                         TensorView<float> out);
+                         TensorView<const int32_t> drawn, TensorView<float> out);
+  bool TakesDrawn() const { return size() == 1 || (peers_ != nullptr && peers_->has_table()); }
+  // Lets peers read the table that EmbedRows is then called with, where they can: called by all ranks after UsePeers.
+  absl::Status OpenTable(TensorView<const BFloat16> table, int64_t vocab, GatherStrings gather);
 
-  // All rows from their owners (for the head): mine [owned, n] -> all [T, n]. A copy when one-shot.
-  absl::Status GatherRows(TensorView<const float> mine, TensorView<float> all);
+  // GatherColumns, through the peers where there are any. Not to be recorded.
+  absl::Status GatherLogits(TensorView<const float> mine, absl::Span<const int64_t> columns,
+                            TensorView<float> all);
+
+  // Those of a step's T rows that this rank owns, counted from its first one; rows ascend.
+  std::vector<int32_t> OwnedOf(int64_t tokens, absl::Span<const int32_t> rows) const;
+  // Rows of a step from their owners (for the head); a copy when one-shot.
+  //                                      mine [OwnedOf(tokens, rows), n] -> all [rows, n]
+  absl::Status GatherRows(int64_t tokens, absl::Span<const int32_t> rows, TensorView<const float> mine,
+                          TensorView<float> all);
 
  private:
   TensorParallel() = default;

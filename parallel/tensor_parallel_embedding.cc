@@ -67,14 +67,19 @@ void PlanReceive(absl::Span<const int32_t> ids, Range span, const IdOwners& owne
 }  // namespace
 
 absl::Status TensorParallel::EmbedRows(TensorView<const BFloat16> table, int64_t vocab,
-                                       absl::Span<const int32_t> ids_host, TensorView<float> out) {
+                                       absl::Span<const int32_t> ids_host, TensorView<const int32_t> drawn,
+                                       TensorView<float> out) {
   const int64_t tokens = static_cast<int64_t>(ids_host.size());
   const Range owned = OwnedRows(tokens);
   const IdOwners owners(vocab, size());
   CHECK(table.rows() == owners.range(rank()).size(), "the table is this rank's part of the vocabulary");
   CHECK(out.rows() == owned.size() && out.cols() == table.cols(), "the owned rows are embedded");
   if (size() == 1) {
-    backend_->GatherRows(table, ids_host, out);
+    backend_->GatherRows(table, ids_host, drawn, out);
+    return absl::OkStatus();
+  }
+  if (TakesDrawn()) {
+    peers_->EmbedRows(ids_host.subspan(owned.begin, owned.size()), drawn, out);
     return absl::OkStatus();
   }
   const int64_t row_bytes = table.cols() * static_cast<int64_t>(sizeof(BFloat16));
@@ -94,8 +99,16 @@ absl::Status TensorParallel::EmbedRows(TensorView<const BFloat16> table, int64_t
       sequence_parallel(tokens)
           ? CountedAllToAll(*group_, send, plan.send_counts, plan.recv_counts, recv, counters_->gather)
           : CountedAllGather(*group_, send, plan.recv_counts, recv, counters_->gather));
-  backend_->GatherRows(recv_.As<BFloat16>(owned.size(), table.cols()), plan.order, out);
+  backend_->GatherRows(recv_.As<BFloat16>(owned.size(), table.cols()), plan.order, {}, out);
   return absl::OkStatus();
+}
+
+absl::Status TensorParallel::OpenTable(TensorView<const BFloat16> table, int64_t vocab,
+                                       GatherStrings gather) {
+  CHECK(peers_ != nullptr, "peers open a table");
+  std::vector<Range> rows;
+  for (int r = 0; r < size(); ++r) rows.push_back(SplitEvenly(vocab, kVocabUnit, size(), r));
+  return peers_->OpenTable(table, rows, gather);
 }
 
 }  // namespace ternion

@@ -99,6 +99,14 @@ absl::Status TensorParallel::GatherColumns(TensorView<const float> mine, absl::S
   return absl::OkStatus();
 }
 
+absl::Status TensorParallel::GatherLogits(TensorView<const float> mine, absl::Span<const int64_t> columns,
+                                          TensorView<float> all) {
+  if (peers_ == nullptr || !peers_->TakesColumns(columns)) return GatherColumns(mine, columns, all);
+  peers_->GatherColumns(columns, mine, all);
+  counters_->Add({0, (size() - 1) * mine.bytes(), 0});
+  return absl::OkStatus();
+}
+
 void TensorParallel::JoinColumns(absl::Span<const int64_t> columns, TensorView<float> all) {
   const auto* block = static_cast<const float*>(recv_.data());
   int64_t column = 0;
@@ -124,16 +132,29 @@ absl::Status TensorParallel::MaxOverRanks(TensorView<float> values) {
   return absl::OkStatus();
 }
 
-absl::Status TensorParallel::GatherRows(TensorView<const float> mine, TensorView<float> all) {
-  CHECK(mine.rows() == OwnedRows(all.rows()).size() && mine.cols() == all.cols(),
-        "the owned rows are gathered");
-  if (!sequence_parallel(all.rows())) {
+std::vector<int32_t> TensorParallel::OwnedOf(int64_t tokens, absl::Span<const int32_t> rows) const {
+  const Range owned = OwnedRows(tokens);
+  std::vector<int32_t> mine;
+  for (const int32_t row : rows) {
+    if (owned.begin <= row && row < owned.end) mine.push_back(static_cast<int32_t>(row - owned.begin));
+  }
+  return mine;
+}
+
+absl::Status TensorParallel::GatherRows(int64_t tokens, absl::Span<const int32_t> rows,
+                                        TensorView<const float> mine, TensorView<float> all) {
+  CHECK(std::is_sorted(rows.begin(), rows.end()), "rows ascend");
+  CHECK(all.rows() == static_cast<int64_t>(rows.size()) && mine.cols() == all.cols(), "GatherRows shapes");
+  if (!sequence_parallel(tokens)) {
     backend_->Copy(all.data(), mine.data(), mine.bytes());
     return absl::OkStatus();
   }
   std::vector<size_t> counts;
   for (int r = 0; r < size(); ++r) {
-    counts.push_back(OwnedRows(all.rows(), r).size() * all.cols() * sizeof(float));
+    const Range owned = OwnedRows(tokens, r);
+    const auto theirs = std::count_if(rows.begin(), rows.end(),
+                                      [&](int32_t row) { return owned.begin <= row && row < owned.end; });
+    counts.push_back(static_cast<size_t>(theirs * all.cols()) * sizeof(float));
   }
   return CountedAllGather(*group_, AsBytes(mine), counts, AsWritableBytes(all), counters_->gather);
 }

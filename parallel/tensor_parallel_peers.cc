@@ -22,6 +22,16 @@ void TensorParallel::PeerReduceAdd(TensorView<const int32_t> partial, TensorView
   counters_->Add({(size() - 1) * partial.bytes(), 0, 0});
 }
 
+void TensorParallel::PeerReduceAddNormQuantize(TensorView<const int32_t> partial,
+                                               TensorView<const float> row_scale,
+                                               TensorView<const float> weight_scale,
+                                               TensorView<float> residual, float eps,
+                                               TensorView<const float> norm_weight, bool int4,
+                                               QuantizedRows out) {
+  peers_->ReduceAddNormQuantize(partial, row_scale, weight_scale, residual, eps, norm_weight, int4, out);
+  counters_->Add({(size() - 1) * partial.bytes(), 0, 0});
+}
+
 std::vector<Range> TensorParallel::OwnedByEach(int64_t tokens) const {
   std::vector<Range> owned;
   for (int r = 0; r < size(); ++r) owned.push_back(OwnedRows(tokens, r));

@@ -23,7 +23,7 @@ class CpuBackend final : public Backend {
   absl::StatusOr<bool> Replay(uint64_t key, absl::FunctionRef<absl::Status()> body) override;
 
   void GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
-                  TensorView<float> out) override;
+                  TensorView<const int32_t> drawn, TensorView<float> out) override;
   void SelectRows(TensorView<const float> x, absl::Span<const int32_t> rows_host,
                   TensorView<float> out) override;
   void PickRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,

@@ -1,35 +1,33 @@
 // out[t] = float32(table[rows[t]]): bound by reading the rows, four channels a thread.
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/embedded_rows.cuh"
 
 namespace ternion::cuda {
 namespace {
 
 template <bool kAligned>
-__global__ void WidenRow(const BFloat16* table, const int32_t* rows, int64_t cols, float* out) {
+__global__ void WidenRow(const BFloat16* table, const int32_t* rows, const int32_t* drawn, int64_t cols,
+                         float* out) {
   StartNext();
   WaitForPrevious();
   const int64_t row = blockIdx.x, column = ColumnOfRow(), left = cols - column;
   if (left <= 0) return;
-  const Four<BFloat16> words = LoadFour<kAligned>(table + rows[row] * cols + column, left);
-  Four<float> wide;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) wide.v[i] = __uint_as_float(static_cast<uint32_t>(words.v[i].bits) << 16);
-  StoreFour<kAligned>(wide, out + row * cols + column, left);
+  const Four<BFloat16> words = LoadFour<kAligned>(table + DrawnOr(rows[row], drawn) * cols + column, left);
+  StoreFour<kAligned>(Widened(words), out + row * cols + column, left);
 }
 
 }  // namespace
 
 void CudaBackend::GatherRows(TensorView<const BFloat16> table, absl::Span<const int32_t> rows_host,
-                             TensorView<float> out) {
+                             TensorView<const int32_t> drawn, TensorView<float> out) {
   CHECK(out.rows() == static_cast<int64_t>(rows_host.size()) && out.cols() == table.cols(),
         "GatherRows shapes");
-  for (int32_t row : rows_host) CHECK(row >= 0 && row < table.rows(), "GatherRows: no such row");
+  CheckRows(rows_host, table.rows(), drawn);
   if (out.empty()) return;
   const int32_t* const rows = staging_.Upload(rows_host);
   const bool aligned = FoursAligned(out.cols(), table.data(), out.data());
   Launch(stream_, aligned ? WidenRow<true> : WidenRow<false>, ByRows(out.rows(), out.cols()), table.data(),
-         rows, out.cols(), out.data());
+         rows, drawn.data(), out.cols(), out.data());
 }
 
 }  // namespace ternion::cuda

@@ -52,6 +52,19 @@ __device__ __forceinline__ bool HalvesHere(uint4 codes) {
   return (codes.x != kEmptyWord || codes.y != kEmptyWord) && (codes.z != kEmptyWord || codes.w != kEmptyWord);
 }
 
+// What a grid of blocks of kThreads does with `units` units, a warp each: send one, take from every peer the one before, so
+// that it is on its way while the next is made.
+template <int kThreads>
+__device__ __forceinline__ void SendThenTake(const PeerInboxes& peers, int64_t units, auto send, auto take) {
+  const int64_t warps = int64_t{gridDim.x} * (kThreads / kWarp);
+  for (int64_t unit = int64_t{WarpIndex()} * gridDim.x + blockIdx.x; unit < units + warps; unit += warps) {
+    if (unit < units) send(unit);
+    for (int from = 0; unit >= warps && from < peers.ranks; ++from) {
+      if (from != peers.rank) take(from, unit - warps);
+    }
+  }
+}
+
 // The rows that a unit touches, and which of them a channel of it belongs to.
 struct RowsOfUnit {
   int first;      // of the section

@@ -151,14 +151,9 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     GatherCodesKernel(const __grid_constant__ GatherWork work, int64_t units) {
   StartNext();
   WaitForPrevious();
-  const PeerInboxes& peers = work.inbox.peers;
-  const int64_t warps = int64_t{gridDim.x} * (kThreads / kWarp);
-  for (int64_t unit = int64_t{WarpIndex()} * gridDim.x + blockIdx.x; unit < units + warps; unit += warps) {
-    if (unit < units) SendUnit<kInt4>(work, unit);
-    for (int from = 0; unit >= warps && from < peers.ranks; ++from) {
-      if (from != peers.rank) TakeUnit<kInt4>(work, from, unit - warps);
-    }
-  }
+  SendThenTake<kThreads>(
+      work.inbox.peers, units, [&](int64_t unit) { SendUnit<kInt4>(work, unit); },
+      [&](int from, int64_t unit) { TakeUnit<kInt4>(work, from, unit); });
 }
 
 }  // namespace

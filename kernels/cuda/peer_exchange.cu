@@ -7,14 +7,17 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/embedded_rows.cuh"
 #include "kernels/cuda/peer_blocks.h"
 #include "kernels/cuda/peer_codes.h"
+#include "kernels/cuda/peer_columns.h"
 #include "kernels/cuda/peer_memory.h"
 #include "kernels/cuda/peer_norm.h"
 #include "kernels/cuda/peer_reduce.h"
 #include "kernels/cuda/peer_rounded.h"
 #include "kernels/cuda/peer_rows.h"
 #include "kernels/cuda/peer_share.h"
+#include "kernels/cuda/peer_table.h"
 #include "kernels/status.h"
 
 namespace ternion::cuda {
@@ -24,6 +27,7 @@ namespace {
 // that go in slices.
 constexpr int64_t kBlockWords = int64_t{8} << 20;
 constexpr int64_t kSelectionWords = int64_t{4} << 20;
+constexpr int64_t kColumnWords = int64_t{2} << 20;
 
 // Where the inboxes lie in a device's memory, in words. Of each kind there are two that take turns, so that a peer which
 // is one exchange ahead writes to another one: it cannot be further ahead, since each of its exchanges waits for this
@@ -42,7 +46,10 @@ class InboxPlan {
     return {{peers, SelectionBegin(turn), SectionWords(kSelectionWords)},
             SelectionBegin(turn) + kSelectionWords};
   }
-  int64_t Words() const { return SelectionBegin(2); }
+  BlockInbox Columns(const PeerInboxes& peers, int turn) const {
+    return {peers, SelectionBegin(2) + turn * kColumnWords, SectionWords(kColumnWords)};
+  }
+  int64_t Words() const { return SelectionBegin(2) + 2 * kColumnWords; }
 
   const int64_t row_words;  // for one member
   const int64_t sum_words;
@@ -125,6 +132,49 @@ class CudaPeerExchange final : public PeerExchange {
         backend_, [this] { return NextBlocks(); }, int4, owned, mine, all);
   }
 
+  bool TakesColumns(absl::Span<const int64_t> columns) const override {
+    return std::all_of(columns.begin(), columns.end(), [](int64_t c) { return c % 4 == 0; });
+  }
+
+  void GatherColumns(absl::Span<const int64_t> columns, TensorView<const float> mine,
+                     TensorView<float> all) override {
+    CHECK(TakesColumns(columns) && mine.cols() == columns[static_cast<size_t>(memory_.inboxes().rank)],
+          "GatherColumns: this member's columns");
+    CHECK(all.rows() == mine.rows() &&
+              all.cols() == std::accumulate(columns.begin(), columns.end(), int64_t{0}),
+          "GatherColumns shapes");
+    PeerGatherColumns(
+        backend_, [this] { return plan_.Columns(memory_.inboxes(), columns_.Next()); }, columns, mine, all);
+  }
+
+  absl::Status OpenTable(TensorView<const BFloat16> mine, absl::Span<const Range> rows,
+                         GatherStrings gather) override {
+    const PeerInboxes& peers = memory_.inboxes();
+    CHECK(static_cast<int>(rows.size()) == peers.ranks && mine.rows() == rows[peers.rank].size(),
+          "OpenTable: every member's rows");
+    backend_.Synchronize();  // it is there when another member reads it
+    TERNION_ASSIGN_OR_RETURN(table_memory_,
+                             MappedPeers::Map(peers.rank, peers.ranks, const_cast<BFloat16*>(mine.data()),
+                                              absl::OkStatus(), gather));
+    table_.ranks = peers.ranks;
+    table_.cols = mine.cols();
+    for (int r = 0; r < peers.ranks; ++r) {
+      table_.of[r] = static_cast<const BFloat16*>(table_memory_.of(r));
+      table_.begin[r + 1] = rows[static_cast<size_t>(r)].end;
+    }
+    return absl::OkStatus();
+  }
+
+  bool has_table() const override { return table_.ranks > 0; }
+
+  void EmbedRows(absl::Span<const int32_t> rows_host, TensorView<const int32_t> drawn,
+                 TensorView<float> out) override {
+    CHECK(out.rows() == static_cast<int64_t>(rows_host.size()) && out.cols() == table_.cols,
+          "EmbedRows shapes");
+    CheckRows(rows_host, table_.rows(), drawn);
+    PeerEmbedRows(backend_.launch_stream(), table_, backend_.staging().Upload(rows_host), drawn.data(), out);
+  }
+
   bool QuantizeShare(const RowInput& how, absl::Span<const int64_t> columns, float floor,
                      TensorView<const float> x, TensorView<float> squares, QuantizedRows out) override {
     const int64_t width = std::accumulate(columns.begin(), columns.end(), int64_t{0});
@@ -169,6 +219,9 @@ class CudaPeerExchange final : public PeerExchange {
   Turn rows_;
   Turn sums_;
   Turn blocks_;
+  Turn columns_;
+  MappedPeers table_memory_;
+  PeerTable table_;
 };
 
 }  // namespace

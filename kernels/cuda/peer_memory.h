@@ -4,7 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/peer_exchange.h"
 
@@ -22,7 +26,32 @@ struct PeerInboxes {
 // integer less than any sum of products.)
 inline constexpr uint32_t kEmptyWord = 0x80000000u;
 
-// This device's inbox, full of kEmptyWord, and the other members' mapped beside it (CUDA IPC).
+// A cudaMalloc of every member, as this device sees it (CUDA IPC).
+class MappedPeers {
+ public:
+  // `mine` outlives the mapping on every member; a member whose `status` says that it has none fails all. Gathers twice,
+  // whatever fails.
+  static absl::StatusOr<MappedPeers> Map(int rank, int ranks, void* mine, absl::Status status,
+                                         GatherStrings gather);
+  MappedPeers() = default;
+  MappedPeers(MappedPeers&& other) noexcept : of_(std::exchange(other.of_, {})), rank_(other.rank_) {}
+  MappedPeers& operator=(MappedPeers&& other) noexcept {
+    std::swap(of_, other.of_);
+    std::swap(rank_, other.rank_);
+    return *this;
+  }
+  ~MappedPeers();
+
+  void* of(int member) const { return of_[static_cast<size_t>(member)]; }
+
+ private:
+  absl::Status Open(const std::vector<std::string>& handles);
+
+  std::vector<void*> of_;
+  int rank_ = 0;
+};
+
+// This device's inbox, full of kEmptyWord, and the other members' mapped beside it.
 class PeerMemory {
  public:
   static absl::StatusOr<PeerMemory> Create(int rank, int ranks, size_t words, GatherStrings gather);
@@ -35,9 +64,10 @@ class PeerMemory {
 
  private:
   PeerMemory() = default;
-  absl::Status Open(size_t words, GatherStrings gather);
+  absl::Status Make(size_t words);
 
   PeerInboxes inboxes_;
+  MappedPeers mapped_;
   volatile uint32_t* fault_ = nullptr;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "parallel/tensor_parallel.h"
@@ -14,14 +15,16 @@ namespace ternion {
 // One transformer layer on one rank (docs/numerics.md, One layer).
 class Layer {
  public:
-  // `weights` must outlive the layer. `ranks`: size of the tensor-parallel group.
+  // `weights` must outlive the layer. `ranks`: size of the tensor-parallel group. `next`: the layer that this stage runs
+  // after this one, or null.
   Layer(const ModelConfig& config, const LayerShard& shard, int ranks, WireFormat wire,
-        const LayerWeights& weights);
+        const LayerWeights& weights, const LayerWeights* next);
 
-  // Runs a step's T tokens; x [owned, h] is the residual, in place. cos_sin [positions, head_dim].
-  absl::Status Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace, const KvLayer& cache,
-                       TensorView<const float> cos_sin, const KvSlices& slices, int64_t tokens,
-                       TensorView<float> x) const;
+  // Runs a step's T tokens; x [owned, h] is the residual, in place. cos_sin [positions, head_dim]. `input_made`: the layer
+  // before has left this one's quantized input in the workspace; returns whether this one has left the next one's.
+  absl::StatusOr<bool> Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
+                               const KvLayer& cache, TensorView<const float> cos_sin, const KvSlices& slices,
+                               int64_t tokens, bool input_made, TensorView<float> x) const;
 
  private:
   struct Step;

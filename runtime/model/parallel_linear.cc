@@ -11,14 +11,22 @@ namespace {
 // As kInt8Floor for rows that are not normalized yet, which may be of any size: only true zeros.
 constexpr float kUnnormalizedFloor = 1e-30f;
 
+bool TakesInt4(const ModelConfig& config) { return config.input == InputQuantization::kInt4; }
+
+// Of all T rows: what column-parallel layers read.
+QuantizedRows SharedInput(const Workspace& workspace, int64_t tokens, int64_t h) {
+  return {workspace.codes.As<int8_t>(tokens, h), workspace.input_scales.As<float>(1, tokens)};
+}
+
 }  // namespace
 
 absl::StatusOr<QuantizedRows> ColumnParallelInput::Forward(Backend& backend, TensorParallel& ranks,
-                                                           Workspace& workspace, int64_t tokens,
+                                                           Workspace& workspace, int64_t tokens, bool made,
                                                            TensorView<const float> x) const {
   const int64_t h = x.cols();
-  const bool int4 = config_->input == InputQuantization::kInt4;
-  const QuantizedRows all{workspace.codes.As<int8_t>(tokens, h), workspace.scales.As<float>(1, tokens)};
+  const bool int4 = TakesInt4(*config_);
+  const QuantizedRows all = SharedInput(workspace, tokens, h);
+  if (made) return all;
   const Range own = ranks.OwnedRows(tokens);  // made where they belong among all
   const QuantizedRows mine = all.Rows(own.begin, own.end);
   backend.NormQuantize(x, config_->rms_norm_eps, norm_->As<float>(1, h), int4, mine);
@@ -37,12 +45,14 @@ struct RowParallelLinear::Step {
 };
 
 RowParallelLinear::RowParallelLinear(const ModelConfig& config, Shape shape, WireFormat wire,
-                                     const TernaryLinear& linear, const Buffer& sub_norm)
-    : eps_(config.rms_norm_eps),
+                                     const TernaryLinear& linear, const Buffer& sub_norm,
+                                     const Buffer* next_norm)
+    : config_(&config),
       shape_(std::move(shape)),
       wire_(wire),
       linear_(&linear),
-      sub_norm_(&sub_norm) {
+      sub_norm_(&sub_norm),
+      next_norm_(next_norm) {
   for (int64_t channels : shape_.channels) segments_.push_back(channels / shape_.segment);
 }
 
@@ -58,7 +68,7 @@ RowInput RowParallelLinear::WholeRow() const {
   RowInput how;
   if (!sub_norm_->empty()) how.weight = sub_norm_->As<float>(1, shape_.width);
   how.segment = shape_.segment;
-  how.eps = eps_;
+  how.eps = config_->rms_norm_eps;
   how.keep = shape_.keep < 1.0 ? kept() : shape_.width;
   return how;
 }
@@ -68,22 +78,24 @@ QuantizedRows RowParallelLinear::InputOf(const Step& step) const {
           step.workspace.scales.As<float>(1, step.x.rows())};
 }
 
-absl::Status RowParallelLinear::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
-                                        TensorView<float> x, TensorView<float> residual) const {
+absl::StatusOr<bool> RowParallelLinear::Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
+                                                TensorView<float> x, TensorView<float> residual) const {
   Step step{backend, ranks, workspace, x, workspace.segments.As<float>(x.rows(), x.cols() / shape_.segment)};
   if (ranks.size() == 1) {
     ForwardAlone(step, residual);  // sends nothing, so no wire loses anything
-    return absl::OkStatus();
+    return false;
   }
   if (wire_ == WireFormat::kExact && ranks.PeersTake(x.rows(), WholeRow(), shape_.channels)) {
-    ForwardThroughPeers(step, residual);
-    return absl::OkStatus();
+    return ForwardThroughPeers(step, residual);
   }
-  if (wire_ != WireFormat::kExact) return ForwardLossy(step, residual);
+  if (wire_ != WireFormat::kExact) {
+    TERNION_RETURN_IF_ERROR(ForwardLossy(step, residual));
+    return false;
+  }
   const auto delta = workspace.delta.As<float>(residual.rows(), residual.cols());
   TERNION_RETURN_IF_ERROR(ForwardExact(step, delta));
   backend.Add(delta, residual);
-  return absl::OkStatus();
+  return false;
 }
 
 void RowParallelLinear::ForwardAlone(Step& step, TensorView<float> residual) const {
@@ -93,13 +105,22 @@ void RowParallelLinear::ForwardAlone(Step& step, TensorView<float> residual) con
                              /*add=*/true, residual);
 }
 
-void RowParallelLinear::ForwardThroughPeers(Step& step, TensorView<float> residual) const {
+bool RowParallelLinear::ForwardThroughPeers(Step& step, TensorView<float> residual) const {
+  const int64_t tokens = step.x.rows();
   const int64_t h = residual.cols();
   const QuantizedRows input = InputOf(step);
-  const auto partial = step.workspace.sums.As<int32_t>(step.x.rows(), h);
+  const auto partial = step.workspace.sums.As<int32_t>(tokens, h);
   step.ranks.PeerSubNormQuantize(WholeRow(), shape_.channels, step.x, input);
   step.backend.TernaryMatmul(linear_->packed, input.codes, partial);
-  step.ranks.PeerReduceAdd(partial, input.scales, linear_->scale.As<float>(1, h), residual);
+  const auto weight_scale = linear_->scale.As<const float>(1, h);
+  if (next_norm_ == nullptr || !step.ranks.PeersTakeNorm(h)) {
+    step.ranks.PeerReduceAdd(partial, input.scales, weight_scale, residual);
+    return false;
+  }
+  step.ranks.PeerReduceAddNormQuantize(partial, input.scales, weight_scale, residual, config_->rms_norm_eps,
+                                       next_norm_->As<const float>(1, h), TakesInt4(*config_),
+                                       SharedInput(step.workspace, tokens, h));
+  return true;
 }
 
 absl::Status RowParallelLinear::ForwardExact(Step& step, TensorView<float> delta) const {
@@ -139,7 +160,7 @@ absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> resid
                         partial);
   const float* const extra = normalizes ? squares.data() : nullptr;
   if (ranks.PeersTakeRows(h)) {
-    ranks.PeerReduceLossyAdd(wire_, partial, extra, shape_.width, eps_, residual);
+    ranks.PeerReduceLossyAdd(wire_, partial, extra, shape_.width, config_->rms_norm_eps, residual);
     return absl::OkStatus();
   }
   const auto delta = workspace.delta.As<float>(residual.rows(), h);
@@ -147,7 +168,7 @@ absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> resid
   TERNION_RETURN_IF_ERROR(
       ranks.ReduceLossy(wire_, partial, extra, delta, normalizes ? square_sum.data() : nullptr));
   if (normalizes) {
-    backend.InverseRms(square_sum, shape_.width, eps_, square_sum);
+    backend.InverseRms(square_sum, shape_.width, config_->rms_norm_eps, square_sum);
     backend.ScaleRows(square_sum, delta);
   }
   backend.Add(delta, residual);
@@ -179,7 +200,7 @@ absl::Status RowParallelLinear::NormalizeWholeRows(Step& step) const {
   const auto all = workspace.all_segments.As<float>(x.rows(), shape_.width / shape_.segment);
   backend.SumSquares(x, shape_.segment, sums);
   TERNION_RETURN_IF_ERROR(ranks.GatherColumns(sums, segments_, all));
-  backend.RmsNorm(x, all, shape_.width, eps_, own_weights(), x);
+  backend.RmsNorm(x, all, shape_.width, config_->rms_norm_eps, own_weights(), x);
   return absl::OkStatus();
 }
 

@@ -44,8 +44,9 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   stage->ranks_ = &ranks;
   stage->link_ = link;
   stage->counters_ = &counters;
-  for (const LayerWeights& layer : weights.layers) {
-    stage->layers_.emplace_back(config, weights.shard, grid.tp, wire, layer);
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    const LayerWeights* const next = i + 1 < weights.layers.size() ? &weights.layers[i + 1] : nullptr;
+    stage->layers_.emplace_back(config, weights.shard, grid.tp, wire, weights.layers[i], next);
   }
   TERNION_ASSIGN_OR_RETURN(stage->workspace_,
                            Workspace::Create(backend, config, weights.shard, limits.max_batch_tokens));
@@ -60,13 +61,14 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
     stage->vocab_columns_.push_back(ShardLayer(config.shape, grid.tp, r).vocab.size());
   }
   const int64_t shard = weights.shard.vocab.size();
-  TERNION_ASSIGN_OR_RETURN(stage->all_residual_,
-                           backend.Allocate(limits.max_batch_tokens * h * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->selected_, backend.Allocate(kHeadRows * h * sizeof(float)));
+  TERNION_ASSIGN_OR_RETURN(stage->normed_, backend.Allocate(kHeadRows * h * sizeof(float)));
   TERNION_ASSIGN_OR_RETURN(stage->logits_, backend.Allocate(kHeadRows * shard * sizeof(float)));
-  TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
-                           backend.Allocate(kHeadRows * config.shape.vocab * sizeof(float)));
-  TERNION_ASSIGN_OR_RETURN(stage->drawn_, backend.Allocate(kHeadRows * sizeof(int32_t)));
+  if (grid.tp > 1) {
+    TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
+                             backend.Allocate(kHeadRows * config.shape.vocab * sizeof(float)));
+  }
+  TERNION_ASSIGN_OR_RETURN(stage->drawn_, backend.Allocate(limits.max_batch_tokens * sizeof(int32_t)));
   stage->reads_ = MakeDelayedReads(backend);
   return stage;
 }
@@ -78,7 +80,8 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
   if (grid_.first_stage()) {
     const auto table = weights_->embedding.As<const BFloat16>(weights_->shard.vocab.size(), h);
-    TERNION_RETURN_IF_ERROR(ranks_->EmbedRows(table, config_->shape.vocab, ids, x));
+    const auto drawn = drawn_.As<const int32_t>(1, static_cast<int64_t>(drawn_.bytes() / sizeof(int32_t)));
+    TERNION_RETURN_IF_ERROR(ranks_->EmbedRows(table, config_->shape.vocab, ids, drawn, x));
   } else {
     TERNION_RETURN_IF_ERROR(link_->Recv(tokens, x));
   }
@@ -91,14 +94,21 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);
 }
 
+absl::Status Stage::OpenTable(GatherStrings gather) {
+  const int64_t shard = weights_->shard.vocab.size();
+  return ranks_->OpenTable(weights_->embedding.As<const BFloat16>(shard, config_->shape.hidden),
+                           config_->shape.vocab, gather);
+}
+
 absl::Status Stage::RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                               TensorView<float> x) {
   if (observer_) observer_(weights_->layer_range.begin, x);
   const int64_t positions = static_cast<int64_t>(cos_sin_.bytes() / sizeof(float)) / config_->shape.head_dim;
   const auto cos_sin = cos_sin_.As<const float>(positions, config_->shape.head_dim);
+  bool input_made = false;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    TERNION_RETURN_IF_ERROR(
-        layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i), cos_sin, slices, tokens, x));
+    TERNION_ASSIGN_OR_RETURN(input_made, layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i),
+                                                            cos_sin, slices, tokens, input_made, x));
     // The next stage may be waiting for the step before this one.
     if (link_ != nullptr) TERNION_RETURN_IF_ERROR(link_->Progress().status());
     if (observer_) observer_(weights_->layer_range.begin + static_cast<int64_t>(i) + 1, x);
@@ -121,18 +131,16 @@ absl::Status Stage::ReplayLayers(const KvSlices& slices, const KvCache& cache, i
 }
 
 absl::Status Stage::Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take) {
-  return MakeLogits(tokens, requests,
-                    [&](absl::Span<const LogitsRequest> some, int64_t first, TensorView<const float> logits) {
-                      AnswerRequests(some, first, logits, take);
-                    });
+  return MakeLogits(
+      tokens, requests,
+      [&](absl::Span<const LogitsRequest> some, int64_t first, TensorView<const float> logits,
+          TensorView<const int32_t> drawn) { AnswerRequests(some, first, logits, drawn, take); });
 }
 
 absl::Status Stage::Draw(int64_t tokens, absl::Span<const LogitsRequest> requests) {
   return MakeLogits(tokens, requests,
-                    [&](absl::Span<const LogitsRequest> some, int64_t, TensorView<const float> logits) {
-                      const auto drawn = DrawIds(some, logits);
-                      reads_->Start(drawn.data(), drawn.bytes());
-                    });
+                    [&](absl::Span<const LogitsRequest>, int64_t, TensorView<const float>,
+                        TensorView<const int32_t> drawn) { reads_->Start(drawn.data(), drawn.bytes()); });
 }
 
 std::vector<int32_t> Stage::TakeDrawn(int64_t requests) {
@@ -147,57 +155,72 @@ std::vector<int32_t> Stage::TakeDrawn(int64_t requests) {
 absl::Status Stage::MakeLogits(int64_t tokens, absl::Span<const LogitsRequest> requests, UseLogits use) {
   const int64_t h = config_->shape.hidden;
   const int64_t shard = weights_->shard.vocab.size();
-  const auto all = all_residual_.As<float>(tokens, h);
-  TERNION_RETURN_IF_ERROR(NormalizeRows(tokens, all));
   const Buffer& table = weights_->head.empty() ? weights_->embedding : weights_->head;
   const auto count = static_cast<int64_t>(requests.size());
   for (int64_t first = 0; first < count; first += kHeadRows) {
     const auto some = requests.subspan(first, std::min(kHeadRows, count - first));
-    std::vector<int32_t> rows;
-    for (const LogitsRequest& request : some) rows.push_back(request.row);
     const auto n = static_cast<int64_t>(some.size());
-    const auto selected = selected_.As<float>(n, h);
     const auto logits = logits_.As<float>(n, shard);
-    const auto all_logits = all_logits_.As<float>(n, config_->shape.vocab);
-    backend_->SelectRows(all, rows, selected);
-    backend_->Head(selected, table.As<const BFloat16>(shard, h), logits);
-    TERNION_RETURN_IF_ERROR(ranks_->GatherColumns(logits, vocab_columns_, all_logits));
-    if (ranks_->rank() == 0) use(some, first, all_logits);
+    const auto normed = normed_.As<float>(n, h);
+    TERNION_RETURN_IF_ERROR(NormalizeRows(tokens, some, normed));
+    backend_->Head(normed, table.As<const BFloat16>(shard, h), logits);
+    const auto drawn = TensorView<int32_t>(drawn_.As<int32_t>(1, first + n).data() + first, 1, n);
+    TensorView<float> all_logits = logits;
+    if (ranks_->size() > 1) {
+      all_logits = all_logits_.As<float>(n, config_->shape.vocab);
+      TERNION_RETURN_IF_ERROR(ranks_->GatherLogits(logits, vocab_columns_, all_logits));
+    }
+    if (ranks_->rank() == 0 || TakesDrawn()) DrawIds(some, all_logits, drawn);
+    if (ranks_->rank() == 0) use(some, first, all_logits, drawn);
   }
   return absl::OkStatus();
 }
 
-absl::Status Stage::NormalizeRows(int64_t tokens, TensorView<float> all) {
+absl::Status Stage::NormalizeRows(int64_t tokens, absl::Span<const LogitsRequest> requests,
+                                  TensorView<float> normed) {
   const int64_t h = config_->shape.hidden;
   const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
-  const int segment = std::gcd<int64_t>(32, h);
-  const auto sums = workspace_.all_segments.As<float>(x.rows(), h / segment);
-  const auto normed = workspace_.normed.As<float>(x.rows(), h);
-  backend_->SumSquares(x, segment, sums);
-  backend_->RmsNorm(x, sums, h, config_->rms_norm_eps, weights_->final_norm.As<float>(1, h), normed);
-  return ranks_->GatherRows(normed, all);
+  std::vector<int32_t> rows;
+  for (const LogitsRequest& request : requests) rows.push_back(request.row);
+  const std::vector<int32_t> own = ranks_->OwnedOf(tokens, rows);
+  const auto count = static_cast<int64_t>(own.size());
+  TensorView<float> mine = selected_.As<float>(count, h);
+  if (count > 0) {
+    TensorView<const float> selected = mine;
+    if (own.back() - own.front() == count - 1) {  // neighbours
+      selected = x.Rows(own.front(), own.back() + 1);
+    } else {
+      backend_->SelectRows(x, own, mine);
+    }
+    const bool shares = ranks_->sequence_parallel(tokens);
+    if (!shares) mine = normed;
+    const int segment = std::gcd<int64_t>(32, h);
+    const auto sums = workspace_.all_segments.As<float>(count, h / segment);
+    backend_->SumSquares(selected, segment, sums);
+    backend_->RmsNorm(selected, sums, h, config_->rms_norm_eps, weights_->final_norm.As<float>(1, h), mine);
+    if (!shares) return absl::OkStatus();
+  }
+  return ranks_->GatherRows(tokens, rows, mine, normed);
 }
 
-TensorView<const int32_t> Stage::DrawIds(absl::Span<const LogitsRequest> requests,
-                                         TensorView<const float> logits) {
+void Stage::DrawIds(absl::Span<const LogitsRequest> requests, TensorView<const float> logits,
+                    TensorView<int32_t> drawn) {
   std::vector<SampleRow> draws;
   for (const LogitsRequest& request : requests) draws.push_back(request.sample.value_or(SampleRow()));
-  const auto drawn = drawn_.As<int32_t>(1, logits.rows());
   if (std::all_of(draws.begin(), draws.end(), [](const SampleRow& d) { return d.takes_largest(); })) {
     backend_->ArgMax(logits, drawn);
   } else {
     backend_->Sample(logits, draws, drawn);
   }
-  return drawn;
 }
 
 void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first,
-                           TensorView<const float> logits, const TakeLogits& take) {
+                           TensorView<const float> logits, TensorView<const int32_t> drawn,
+                           const TakeLogits& take) {
   const int64_t vocab = logits.cols();
   const bool any_whole =
       std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& r) { return r.whole; });
   std::vector<int32_t> ids(requests.size(), -1);
-  const auto drawn = DrawIds(requests, logits);
   backend_->CopyToHost(ids.data(), drawn.data(), drawn.bytes());
   if (any_whole) {
     host_logits_.resize(logits.size());

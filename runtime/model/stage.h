@@ -44,8 +44,13 @@ class Stage {
                                                        Limits limits);
 
   // Runs the step's tokens (ids [T]) through the stage's layers: from the embedding or the previous stage, to the next
-  // one; the last stage keeps the residual for Logits.
+  // one; the last stage keeps the residual for Logits. An id < 0 stands for the ~id-th of those that the step before drew,
+  // where TakesDrawn.
   absl::Status Forward(absl::Span<const int32_t> ids, absl::Span<const KvSlice> slices, const KvCache& cache);
+
+  bool TakesDrawn() const { return grid_.pp == 1 && ranks_->TakesDrawn(); }
+  // See TensorParallel::OpenTable; on the first stage.
+  absl::Status OpenTable(GatherStrings gather);
 
   // What is wanted of the logits of one row of a step.
   struct LogitsRequest {
@@ -74,14 +79,18 @@ class Stage {
   absl::Status RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens, TensorView<float> x);
   absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                             TensorView<float> x);
-  absl::Status NormalizeRows(int64_t tokens, TensorView<float> all);
-  // For kHeadRows requests at a time, on the first rank: `use` gets them, the first one's number, and their logits.
+  // The final norm of the rows asked for, on every rank.
+  absl::Status NormalizeRows(int64_t tokens, absl::Span<const LogitsRequest> requests,
+                             TensorView<float> normed);
+  // Of kHeadRows requests at a time, the first rank draws the ids, every rank where TakesDrawn. On the first one `use` then
+  // gets the requests, the first one's number, their logits and the ids.
   using UseLogits = absl::FunctionRef<void(absl::Span<const LogitsRequest> requests, int64_t first,
-                                           TensorView<const float> logits)>;
+                                           TensorView<const float> logits, TensorView<const int32_t> drawn)>;
   absl::Status MakeLogits(int64_t tokens, absl::Span<const LogitsRequest> requests, UseLogits use);
-  TensorView<const int32_t> DrawIds(absl::Span<const LogitsRequest> requests, TensorView<const float> logits);
+  void DrawIds(absl::Span<const LogitsRequest> requests, TensorView<const float> logits,
+               TensorView<int32_t> drawn);
   void AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first, TensorView<const float> logits,
-                      const TakeLogits& take);
+                      TensorView<const int32_t> drawn, const TakeLogits& take);
 
   const ModelConfig* config_ = nullptr;
   ProcessGrid grid_;
@@ -92,12 +101,12 @@ class Stage {
   std::vector<Layer> layers_;
   std::vector<int64_t> vocab_columns_;  // of each rank
   Workspace workspace_;
-  Buffer cos_sin_;       // float32 [positions, head_dim]
-  Buffer all_residual_;  // float32 [T, h], last stage
-  Buffer selected_;      // float32 [kHeadRows, h]
-  Buffer logits_;        // float32 [kHeadRows, vocab shard]
-  Buffer all_logits_;    // float32 [kHeadRows, vocab]
-  Buffer drawn_;         // int32 [1, kHeadRows]
+  Buffer cos_sin_;     // float32 [positions, head_dim]
+  Buffer selected_;    // float32 [kHeadRows, h], last stage
+  Buffer normed_;      // float32 [kHeadRows, h]
+  Buffer logits_;      // float32 [kHeadRows, vocab shard]
+  Buffer all_logits_;  // float32 [kHeadRows, vocab], where several ranks make them
+  Buffer drawn_;       // int32 [1, T], last stage: of the step's requests
   std::vector<float> host_logits_;
   std::unique_ptr<DelayedReads> reads_;
   WireBytes* counters_ = nullptr;

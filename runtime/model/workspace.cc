@@ -30,6 +30,7 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
           {&Workspace::segments, tokens * segments * 4},
           {&Workspace::all_segments, tokens * all_segments * 4},
           {&Workspace::codes, tokens * row},
+          {&Workspace::input_scales, tokens * 4},
           {&Workspace::scales, tokens * 4},
           {&Workspace::sums, tokens * output * 4},
           {&Workspace::reduced, tokens * h * 4},

@@ -64,6 +64,9 @@ absl::Status Coordinator::Run() {
     } else if (CanPlan()) {
       absl::Status stepped = StepOnce(lock);
       if (!stepped.ok() && failure_.ok()) failure_ = std::move(stepped);
+    } else if (CanTakeAnswers()) {
+      absl::Status taken = TakeOldestAnswers(lock);
+      if (!taken.ok() && failure_.ok()) failure_ = std::move(taken);
     } else if (Finished()) {
       return absl::OkStatus();
     }
@@ -73,14 +76,17 @@ absl::Status Coordinator::Run() {
   return failure_;
 }
 
-bool Coordinator::CanPlan() const { return !idle_ && scheduler_.in_flight() < limits_.micro_batches; }
+bool Coordinator::CanPlan() const { return !idle_ && scheduler_.CanPlan(); }
+
+bool Coordinator::CanTakeAnswers() const { return take_answers_ != nullptr && scheduler_.in_flight() > 0; }
 
 bool Coordinator::Finished() const {
   return !accepts_ && scheduler_.running() == 0 && scheduler_.waiting() == 0;
 }
 
 bool Coordinator::HasWork() const {
-  return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || Finished();
+  return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || CanTakeAnswers() ||
+         Finished();
 }
 
 absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
@@ -119,7 +125,16 @@ absl::Status Coordinator::StepOnce(std::unique_lock<std::mutex>& lock) {
   absl::StatusOr<StepResult> result = run_step_(*plan);
   lock.lock();
   if (!result.ok()) return std::move(result).status();
-  if (samples_here_) results_.push_back(*std::move(result));
+  if (samples_here_ && take_answers_ == nullptr) results_.push_back(*std::move(result));
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::TakeOldestAnswers(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  absl::StatusOr<StepResult> result = take_answers_();
+  lock.lock();
+  if (!result.ok()) return std::move(result).status();
+  results_.push_back(*std::move(result));
   return absl::OkStatus();
 }
 

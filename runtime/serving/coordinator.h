@@ -28,9 +28,16 @@ class Coordinator final : public Generator {
   Coordinator(SchedulerLimits limits, bool samples_here, SendPlan send_plan, RunStep run_step,
               Progress progress = nullptr);
 
-  // Before Run: RunStep returns when its work is enqueued, and others give the answers. Run then plans on before it tells
-  // what has come, and does not sleep while plans are in flight: what a sleeper takes to wake up counts in every step.
-  void StepsRunAhead() { steps_run_ahead_ = true; }
+  // The answers of the oldest step that RunStep has enqueued; waits for them.
+  using TakeAnswers = std::function<absl::StatusOr<StepResult>()>;
+
+  // Before Run: RunStep returns when its work is enqueued; `take_answers` gives the answers where this rank samples, others
+  // do where it is empty. Run then plans on before it tells what has come, and does not sleep while plans are in flight:
+  // what a sleeper takes to wake up counts in every step.
+  void StepsRunAhead(TakeAnswers take_answers) {
+    steps_run_ahead_ = true;
+    take_answers_ = std::move(take_answers);
+  }
 
   absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink) override;
   void Cancel(uint64_t id) override;
@@ -56,11 +63,13 @@ class Coordinator final : public Generator {
   using Notices = std::vector<Scheduler::Notice>;
 
   bool CanPlan() const;
+  bool CanTakeAnswers() const;
   bool Finished() const;
   bool HasWork() const;
   absl::Status WaitForWork(std::unique_lock<std::mutex>& lock);
   void Changed();  // with mutex_ held
   absl::Status StepOnce(std::unique_lock<std::mutex>& lock);
+  absl::Status TakeOldestAnswers(std::unique_lock<std::mutex>& lock);
   void CommitResults();
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
   void TellPending(std::unique_lock<std::mutex>& lock);
@@ -71,6 +80,7 @@ class Coordinator final : public Generator {
   const RunStep run_step_;
   const Progress progress_;
   bool steps_run_ahead_ = false;
+  TakeAnswers take_answers_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -59,6 +59,10 @@ class Engine {
 
   // See TensorParallel::UsePeers.
   void UsePeers(std::unique_ptr<PeerExchange> peers) { tensor_parallel_->UsePeers(std::move(peers)); }
+  // See TensorParallel::OpenTable; on the first stage, after UsePeers.
+  absl::Status OpenTable(GatherStrings gather) { return stage_->OpenTable(gather); }
+  // Whether plans may hold tokens that the step before draws.
+  bool TakesDrawn() const { return stage_->TakesDrawn(); }
 
   const WireBytes& wire_bytes() const { return wire_bytes_; }
   Stage& stage() { return *stage_; }

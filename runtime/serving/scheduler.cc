@@ -9,7 +9,10 @@
 
 namespace ternion {
 
-Scheduler::Scheduler(SchedulerLimits limits) : limits_(std::move(limits)), blocks_(limits_.blocks) {}
+Scheduler::Scheduler(SchedulerLimits limits) : limits_(std::move(limits)), blocks_(limits_.blocks) {
+  CHECK(!limits_.plans_ahead || limits_.micro_batches == 1,
+        "a plan ahead goes on with the last plan's draws");
+}
 
 absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink sink) {
   TERNION_RETURN_IF_ERROR(Validate(request));
@@ -120,8 +123,8 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   // Decoding sequences first (one token each), then prompts, both in order of admission.
   for (const bool decoding : {true, false}) {
     for (auto& sequence : running_) {
-      const bool is_decoding = sequence->generated > 0;
-      if (sequence->ended || is_decoding != decoding || sequence->unplanned() == 0) continue;
+      const bool is_decoding = sequence->generated + sequence->awaited > 0;
+      if (is_decoding != decoding || !MayGoOn(*sequence)) continue;
       if (budget == 0 || places == 0) break;
       const int64_t tokens = std::min(sequence->unplanned(), budget);
       AddToPlan(*sequence, tokens, plan, planned);
@@ -133,7 +136,19 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   plan.step = next_step_++;
   plan.released = std::exchange(released_, {});
   plans_[plan.step] = std::move(planned);
+  last_draws_all_ = std::all_of(plan.sequences.begin(), plan.sequences.end(),
+                                [](const StepSequence& s) { return s.targets.empty(); });
   return plan;
+}
+
+// Whether the sequence has tokens to plan; an awaited one, unless it is the last in any case.
+bool Scheduler::MayGoOn(const Sequence& sequence) const {
+  if (sequence.ended || sequence.unplanned() == 0) return false;
+  if (sequence.awaited == 0) return true;
+  const GenerateRequest& request = sequence.request;
+  return limits_.plans_ahead && last_draws_all_ && !request.hash_logits &&
+         sequence.length() < limits_.max_model_len &&
+         sequence.generated + sequence.awaited < request.max_tokens;
 }
 
 int64_t Scheduler::SequencesPerPlan() const {
@@ -169,8 +184,12 @@ void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, st
   StepSequence share;
   share.id = sequence.id;
   share.position = sequence.planned;
-  const auto first = sequence.tokens.begin() + sequence.planned;
-  share.tokens.assign(first, first + tokens);
+  if (sequence.awaited > 0) {
+    share.tokens = {~sequence.draw};
+  } else {
+    const auto first = sequence.tokens.begin() + sequence.planned;
+    share.tokens.assign(first, first + tokens);
+  }
   share.block_table.assign(sequence.block_table.begin(),
                            sequence.block_table.begin() + BlocksFor(sequence.planned + tokens));
   const std::vector<int32_t>& targets = sequence.request.score_targets;
@@ -180,10 +199,15 @@ void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, st
   }
   share.sample = targets.empty() && tokens == sequence.unplanned();
   share.hash_logits = sequence.request.hash_logits;
-  share.sample_index = static_cast<int64_t>(sequence.tokens.size());
+  share.sample_index = sequence.length();
   share.sampling = sequence.request.sampling;
   sequence.planned += tokens;
   ++sequence.plans_in_flight;
+  if (share.sample) {
+    ++sequence.awaited;
+    sequence.draw = static_cast<int32_t>(std::count_if(plan.sequences.begin(), plan.sequences.end(),
+                                                       [](const StepSequence& s) { return s.sample; }));
+  }
   planned.push_back({share.id, tokens, share.sample || !share.targets.empty()});
   plan.sequences.push_back(std::move(share));
 }
@@ -209,6 +233,7 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
 }
 
 std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const SequenceResult& answer) {
+  if (sequence.request.score_targets.empty()) --sequence.awaited;
   if (sequence.ended) return std::nullopt;
   TokenEvent event;
   if (!sequence.request.score_targets.empty()) {

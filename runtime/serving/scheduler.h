@@ -22,7 +22,10 @@ struct SchedulerLimits {
   int64_t max_queue = 1024;        // requests that wait
   int64_t blocks = 0;              // KV blocks
   int64_t vocab = 0;
-  int micro_batches = 1;  // plans that may be in flight; running sequences are shared out among them
+  int micro_batches = 1;  // running sequences are shared out among so many plans in flight
+  // One more plan may be in flight: a sequence goes on in it with the token that the plan before draws, whatever that may
+  // be. What it does with a token that ends its sequence is thrown away.
+  bool plans_ahead = false;
   // A prompt is not cut into smaller shares for micro-batches: a step of so few tokens takes hardly longer than one of
   // fewer.
   int64_t least_share = 64;
@@ -34,7 +37,7 @@ struct SchedulerLimits {
 //
 // Micro-batches: plans in flight at the same time hold different sequences, but for a prompt's chunks, which need no
 // answer. Each takes its share of the sequences and of the tokens that are to do, so that the stages of a pipeline all
-// have work, and equally much.
+// have work, and equally much. With plans_ahead a sequence may be in two plans in a row.
 //
 // Not thread-safe; the coordinator locks. Sinks are never called here: Commit and Cancel return what is to be told.
 class Scheduler {
@@ -59,6 +62,8 @@ class Scheduler {
   // Takes the step's answers. `result` has one entry for each sequence of the plan that samples or scores.
   std::vector<Notice> Commit(const StepResult& result);
 
+  // Whether one more plan may be in flight.
+  bool CanPlan() const { return in_flight() < limits_.micro_batches + (limits_.plans_ahead ? 1 : 0); }
   int64_t in_flight() const { return static_cast<int64_t>(plans_.size()); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
@@ -75,10 +80,13 @@ class Scheduler {
     int64_t planned = 0;  // tokens that are in the cache or on their way
     int64_t plans_in_flight = 0;
     int64_t generated = 0;
+    int64_t awaited = 0;  // tokens that plans in flight draw
+    int32_t draw = 0;     // which of its plan's draws the last of them is
     double negative_log_likelihood = 0;
     bool ended = false;  // no more events; blocks are given back when no plan holds it
 
-    int64_t unplanned() const { return static_cast<int64_t>(tokens.size()) - planned; }
+    int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
+    int64_t unplanned() const { return length() - planned; }
   };
   using SequenceList = std::vector<std::unique_ptr<Sequence>>;
   // What a plan in flight asked of each sequence.
@@ -93,6 +101,7 @@ class Scheduler {
   int64_t SequencesPerPlan() const;
   int64_t TokensPerPlan() const;
   void Admit();
+  bool MayGoOn(const Sequence& sequence) const;
   void AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, std::vector<Planned>& planned);
   std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
@@ -104,6 +113,8 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   SequenceList running_;  // in order of admission
   std::map<uint64_t, std::vector<Planned>> plans_;
+  bool last_draws_all_ =
+      false;  // every sequence of the last plan draws one id or nothing, so draws are counted by sequence
   std::vector<uint64_t> released_;
   uint64_t next_id_ = 1;
   uint64_t next_step_ = 1;

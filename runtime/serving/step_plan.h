@@ -13,8 +13,8 @@ namespace ternion {
 // One sequence's tokens in a step.
 struct StepSequence {
   uint64_t id = 0;
-  int64_t position = 0;  // of the first token
-  std::vector<int32_t> tokens;
+  int64_t position = 0;              // of the first token
+  std::vector<int32_t> tokens;       // one < 0 stands for the ~token-th id that the step before draws
   std::vector<int32_t> block_table;  // blocks of positions 0 .. position + tokens - 1, at least
   bool sample = false;               // the last token's logits give the next token
   bool hash_logits = false;

@@ -24,9 +24,24 @@ TEST_P(GatherRowsTest, WidensTheRowsAskedFor) {
   for (int64_t width : kWidths) {
     const std::vector<BFloat16> table = RandomBf16(kWords * width, 1);
     DeviceMatrix<float> out(backend(), rows.size(), width);
-    backend().GatherRows(DeviceMatrix<BFloat16>(backend(), kWords, width, table), rows, out);
+    backend().GatherRows(DeviceMatrix<BFloat16>(backend(), kWords, width, table), rows, {}, out);
     std::vector<float> want;
     for (BFloat16 value : Rows(table, width, rows)) want.push_back(Widen(value));
+    EXPECT_TRUE(SameBits(out.Read(), want)) << width;
+  }
+}
+
+// Ids that an earlier operation left on the device.
+TEST_P(GatherRowsTest, TakesRowsThatWereDrawn) {
+  constexpr int64_t kWords = 50;
+  const DeviceMatrix<int32_t> drawn(backend(), 1, 3, {17, 0, 49});
+  for (int64_t width : kWidths) {
+    const std::vector<BFloat16> table = RandomBf16(kWords * width, 6);
+    DeviceMatrix<float> out(backend(), 5, width);
+    backend().GatherRows(DeviceMatrix<BFloat16>(backend(), kWords, width, table), {~2, 3, ~0, ~1, ~2}, drawn,
+                         out);
+    std::vector<float> want;
+    for (BFloat16 value : Rows(table, width, {49, 3, 17, 0, 49})) want.push_back(Widen(value));
     EXPECT_TRUE(SameBits(out.Read(), want)) << width;
   }
 }
@@ -69,7 +84,7 @@ TEST_P(GatherRowsTest, EveryBf16) {
     want.push_back(Widen(table[i]));
   }
   DeviceMatrix<float> out(backend(), 2, 32768);
-  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), 2, 32768, table), {0, 1}, out);
+  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), 2, 32768, table), {0, 1}, {}, out);
   EXPECT_TRUE(SameBits(out.Read(), want));
 }
 
@@ -85,7 +100,7 @@ TEST_P(GatherRowsTest, SelectsFloatRows) {
 
 TEST_P(GatherRowsTest, NoRows) {
   DeviceMatrix<float> out(backend(), 0, 32);
-  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), 4, 32), {}, out);
+  backend().GatherRows(DeviceMatrix<BFloat16>(backend(), 4, 32), {}, {}, out);
   backend().SelectRows(DeviceMatrix<float>(backend(), 4, 32), {}, out);
   backend().Synchronize();
 }

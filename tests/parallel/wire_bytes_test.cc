@@ -2,6 +2,7 @@
 // owner.
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <vector>
 
 #include "tests/support/exchange_cases.h"
@@ -85,8 +86,12 @@ TEST_P(WireBytesTest, Gather) {
     // codes are filled up to 16.
     EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(true); }), Pick(0, 3 * 272));
     EXPECT_EQ(Sent(rank.bytes.gather, [&] { return gather_codes(false); }), Pick(0, 3 * 528));
-    EXPECT_EQ(Sent(rank.bytes.gather, [&] { return exchange.GatherRows(rows.view(), all_rows.view()); }),
-              Pick(0, 3 * 2 * 1024));
+    std::vector<int32_t> every(kTokens);
+    std::iota(every.begin(), every.end(), 0);
+    const auto gather_rows = [&] {
+      return exchange.GatherRows(kTokens, every, rows.view(), all_rows.view());
+    };
+    EXPECT_EQ(Sent(rank.bytes.gather, gather_rows), Pick(0, 3 * 2 * 1024));
     EXPECT_EQ(Sent(rank.bytes.gather, [&] { return exchange.MaxOverRanks(all_scales.view()); }), 3 * 8 * 4);
     EXPECT_EQ(rank.bytes.reduce, 0);
   });
@@ -121,8 +126,8 @@ TEST_P(WireBytesTest, EmbeddingRowsComeFromTheirOwner) {
     TestMatrix<BFloat16> table(256, 12);
     const std::vector<int32_t> ids = {512, 600, 767, 512, 700, 701, 702, 703};
     TestMatrix<float> out(rank.exchange->OwnedRows(kTokens).size(), 12);
-    const int64_t sent = Sent(rank.bytes.gather,
-                              [&] { return rank.exchange->EmbedRows(table.view(), 1024, ids, out.view()); });
+    const int64_t sent = Sent(
+        rank.bytes.gather, [&] { return rank.exchange->EmbedRows(table.view(), 1024, ids, {}, out.view()); });
     EXPECT_EQ(sent, rank.group.rank() == 2 ? Pick(3 * 8 * 24, 6 * 24) : 0);
   });
 }

@@ -268,7 +268,7 @@ void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
   const Range owned = rank.exchange->OwnedRows(tokens);
   const auto mine = On(rank, table);
   const auto got = Room<float>(rank, owned.size(), kHidden);
-  ASSERT_TRUE(rank.exchange->EmbedRows(mine, kVocab, ids, got).ok());
+  ASSERT_TRUE(rank.exchange->EmbedRows(mine, kVocab, ids, {}, got).ok());
   TestMatrix<float> want(owned.size(), kHidden);
   for (int64_t t = 0; t < owned.size(); ++t) {
     for (int64_t i = 0; i < kHidden; ++i) {
@@ -282,10 +282,21 @@ void CheckEmbedRows(ExchangeRank& rank, int64_t tokens) {
 void CheckGatherRows(ExchangeRank& rank, int64_t tokens) {
   const Range owned = rank.exchange->OwnedRows(tokens);
   const TestMatrix<float> want = Activations(5, tokens, kChannels);
+  std::vector<int32_t> every(tokens);
+  std::iota(every.begin(), every.end(), 0);
+  EXPECT_EQ(static_cast<int64_t>(rank.exchange->OwnedOf(tokens, every).size()), owned.size());
   const auto mine = On(rank, want.Rows(owned.begin, owned.end));
   const auto got = Room<float>(rank, tokens, kChannels);
-  ASSERT_TRUE(rank.exchange->GatherRows(mine, got).ok());
+  ASSERT_TRUE(rank.exchange->GatherRows(tokens, every, mine, got).ok());
   EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  // The last one alone, of whose owners the others own nothing.
+  const std::vector<int32_t> last = {static_cast<int32_t>(tokens - 1)};
+  const std::vector<int32_t> own = rank.exchange->OwnedOf(tokens, last);
+  const int64_t first = own.empty() ? 0 : owned.begin + own.front();
+  const auto mine_of_last = On(rank, want.Rows(first, first + static_cast<int64_t>(own.size())));
+  const auto got_last = Room<float>(rank, 1, kChannels);
+  ASSERT_TRUE(rank.exchange->GatherRows(tokens, last, mine_of_last, got_last).ok());
+  EXPECT_TRUE(Back(got_last).SameBits(want.Rows(tokens - 1, tokens))) << tokens << " tokens";
 }
 
 void CheckExchanges(ExchangeRank& rank, int64_t tokens) {

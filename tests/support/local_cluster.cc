@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/status.h"
 #include "parallel/communicator.h"
 
 namespace ternion {
@@ -30,6 +31,8 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
   limits.blocks = options.engine.kv_blocks;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options.micro_batches > 0 ? options.micro_batches : options.pp;
+  limits.plans_ahead = options.plans_ahead;
+  CHECK(!options.plans_ahead || ranks_[0]->engine->TakesDrawn(), "this grid cannot plan ahead");
   if (options.eos) limits.eos_ids = config.eos_ids;
   sampler_ = ProcessGrid{options.tp, options.pp, 0}.sampler_rank();
   coordinator_ = std::make_unique<Coordinator>(
@@ -38,11 +41,21 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
         CountInFlight(1);
         SendToAll(EncodePlan(plan));
       },
-      [this](const StepPlan& plan) {
+      [this, ahead = options.plans_ahead](const StepPlan& plan) -> absl::StatusOr<StepResult> {
+        if (ahead) {
+          TERNION_RETURN_IF_ERROR(ranks_[0]->engine->Begin(plan));
+          return StepResult();
+        }
         absl::StatusOr<StepResult> result = ranks_[0]->engine->Step(plan);
         if (sampler_ == 0) CountInFlight(-1);
         return result;
       });
+  if (options.plans_ahead) {
+    coordinator_->StepsRunAhead([this] {
+      CountInFlight(-1);
+      return ranks_[0]->engine->Finish();
+    });
+  }
   for (int rank = 1; rank < world; ++rank) {
     ranks_[rank]->thread = std::thread([this, rank] { WorkerLoop(rank); });
   }

@@ -24,7 +24,8 @@ class LocalCluster {
     int micro_batches = 0;  // plans in flight; 0: as many as stages
     EngineOptions engine;
     int64_t max_sequences = 64;
-    bool eos = true;  // whether the model's end-of-sequence ids end a request
+    bool plans_ahead = false;  // one rank alone
+    bool eos = true;           // whether the model's end-of-sequence ids end a request
   };
   // Everything one request was told.
   struct Completion {

@@ -50,6 +50,34 @@ TEST(Coordinator, RunsToTheEndAndDrains) {
   EXPECT_EQ(tokens, (std::vector<int32_t>{3, 4, 5, 6}));
 }
 
+// The engine takes the next plan before it has answered the last.
+TEST(Coordinator, APlanAheadIsSentBeforeTheAnswersAreTaken) {
+  SchedulerLimits limits = Limits();
+  limits.plans_ahead = true;
+  std::deque<StepPlan> begun;
+  size_t most = 0;
+  Coordinator coordinator(
+      limits, true, [](const StepPlan&) {},
+      [&](const StepPlan& plan) -> absl::StatusOr<StepResult> {
+        begun.push_back(plan);
+        most = std::max(most, begun.size());
+        return StepResult();
+      });
+  coordinator.StepsRunAhead([&] {
+    const StepPlan plan = begun.front();
+    begun.pop_front();
+    return Count(plan);
+  });
+  std::vector<int32_t> tokens;
+  ASSERT_TRUE(
+      coordinator.Submit(Request(3, 4), [&](const TokenEvent& e) { tokens.push_back(e.token); }).ok());
+  coordinator.Drain();
+  EXPECT_TRUE(coordinator.Run().ok());
+  EXPECT_EQ(tokens, (std::vector<int32_t>{3, 4, 5, 6}));
+  EXPECT_EQ(most, 2u);
+  EXPECT_TRUE(begun.empty());
+}
+
 TEST(Coordinator, ManyThreadsSubmitAndCancel) {
   Coordinator coordinator(
       Limits(), true, [](const StepPlan&) {}, Count);
@@ -110,7 +138,7 @@ class HeldPipeline {
   explicit HeldPipeline(bool run_ahead)
       : coordinator_(
             TwoInFlight(), false, [this](const StepPlan& plan) { Take(plan); }, Nothing) {
-    if (run_ahead) coordinator_.StepsRunAhead();
+    if (run_ahead) coordinator_.StepsRunAhead(nullptr);
     thread_ = std::thread([this] { run_ = coordinator_.Run(); });
   }
   ~HeldPipeline() { CHECK(!thread_.joinable(), "End was called"); }

@@ -1,4 +1,4 @@
-// Several micro-batches in flight: every stream is that of its request alone on one rank, whatever else comes and goes.
+// Several micro-batches in flight, or a plan ahead of its tokens: every stream is that of its request alone on one rank, whatever else comes and goes.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -23,11 +23,20 @@ std::unique_ptr<WeightSource> TinyModel() {
   return *std::move(source);
 }
 
-LocalCluster::Options Grid(int tp, int pp, int micro_batches) {
+struct Case {
+  int tp;
+  int pp;
+  int micro_batches;
+  bool ahead = false;
+};
+
+LocalCluster::Options Grid(const Case& grid) {
+  const auto [tp, pp, micro_batches, ahead] = grid;
   LocalCluster::Options options;
   options.tp = tp;
   options.pp = pp;
   options.micro_batches = micro_batches;
+  options.plans_ahead = ahead;
   options.max_sequences = 12;
   options.eos = false;
   options.engine.max_model_len = 256;
@@ -36,7 +45,8 @@ LocalCluster::Options Grid(int tp, int pp, int micro_batches) {
   return options;
 }
 
-std::vector<GenerateRequest> Requests(int64_t vocab) {
+// `hash`: of all; whole logits leave no plan ahead.
+std::vector<GenerateRequest> Requests(int64_t vocab, bool hash) {
   std::vector<GenerateRequest> requests;
   for (int i = 0; i < kRequests; ++i) {
     GenerateRequest request;
@@ -44,7 +54,7 @@ std::vector<GenerateRequest> Requests(int64_t vocab) {
     for (int t = 0; t < length; ++t)
       request.prompt.push_back(static_cast<int32_t>((11 * t + 97 * i) % vocab));
     request.max_tokens = 2 + i % 9;
-    request.hash_logits = true;
+    request.hash_logits = hash || i % 5 == 2;
     if (i % 2 == 1) request.sampling = {0.8f, 40, 0.9f, static_cast<uint64_t>(i)};
     requests.push_back(request);
   }
@@ -69,10 +79,10 @@ struct Stream {
   }
 };
 
-std::vector<Stream> RunAlone(WeightSource& source) {
+std::vector<Stream> RunAlone(WeightSource& source, bool hash) {
   std::vector<Stream> streams;
-  for (const GenerateRequest& request : Requests(source.config().shape.vocab)) {
-    LocalCluster cluster(source, Grid(1, 1, 1));
+  for (const GenerateRequest& request : Requests(source.config().shape.vocab, hash)) {
+    LocalCluster cluster(source, Grid({1, 1, 1}));
     Stream stream;
     EXPECT_TRUE(cluster.coordinator().Submit(request, [&](const TokenEvent& e) { stream.Take(e); }).ok());
     cluster.coordinator().Drain();
@@ -82,27 +92,21 @@ std::vector<Stream> RunAlone(WeightSource& source) {
   return streams;
 }
 
-struct Case {
-  int tp;
-  int pp;
-  int micro_batches;
-};
-
 class MicroBatchesTest : public testing::TestWithParam<Case> {};
 
 // Requests come from a thread of their own at random moments. Every fourth one is cancelled: by its own sink after a
 // token, or from outside.
 TEST_P(MicroBatchesTest, EveryStreamIsThatOfItsRequestAlone) {
   const auto source = TinyModel();
-  const std::vector<Stream> alone = RunAlone(*source);
-  const auto [tp, pp, micro_batches] = GetParam();
+  const bool ahead = GetParam().ahead;
+  const std::vector<Stream> alone = RunAlone(*source, !ahead);
   for (uint32_t seed = 0; seed < 3; ++seed) {
-    LocalCluster cluster(*source, Grid(tp, pp, micro_batches));
+    LocalCluster cluster(*source, Grid(GetParam()));
     Coordinator& coordinator = cluster.coordinator();
     std::vector<Stream> streams(kRequests);
     std::thread client([&] {
       std::mt19937 random(seed);
-      const std::vector<GenerateRequest> requests = Requests(source->config().shape.vocab);
+      const std::vector<GenerateRequest> requests = Requests(source->config().shape.vocab, !ahead);
       for (int i = 0; i < kRequests; ++i) {
         const auto id = std::make_shared<std::atomic<uint64_t>>(0);
         const bool cancels_itself = i % 8 == 0;
@@ -136,17 +140,18 @@ TEST_P(MicroBatchesTest, EveryStreamIsThatOfItsRequestAlone) {
     }
     EXPECT_EQ(coordinator.free_blocks(), kBlocks);
     EXPECT_EQ(coordinator.active_requests(), 0);
-    EXPECT_EQ(cluster.most_in_flight(), micro_batches);
+    EXPECT_EQ(cluster.most_in_flight(), ahead ? 2 : GetParam().micro_batches);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Grids, MicroBatchesTest,
                          testing::Values(Case{1, 2, 1}, Case{1, 2, 2}, Case{1, 2, 3}, Case{1, 4, 4},
-                                         Case{2, 2, 2}),
+                                         Case{2, 2, 2}, Case{1, 1, 1, true}),
                          [](const auto& test) {
                            return "tp" + std::to_string(test.param.tp) + "pp" +
                                   std::to_string(test.param.pp) + "of" +
-                                  std::to_string(test.param.micro_batches);
+                                  std::to_string(test.param.micro_batches) +
+                                  (test.param.ahead ? "ahead" : "");
                          });
 
 }  // namespace

@@ -186,6 +186,70 @@ TEST(Scheduler, ACancelledSequenceKeepsItsBlocksWhileAPlanHoldsIt) {
   EXPECT_FALSE(scheduler.Cancel(id).has_value());
 }
 
+// The second plan goes on with what the first will draw, but not beyond the last token.
+TEST(Scheduler, APlanAheadTakesWhatTheLastOneDraws) {
+  SchedulerLimits limits = Limits();
+  limits.plans_ahead = true;
+  Scheduler scheduler(limits);
+  ASSERT_TRUE(scheduler.Submit(Request(2, 1), Ignore()).ok());
+  const uint64_t second = *scheduler.Submit(Request(3, 3), Ignore());
+  const auto a = scheduler.PlanStep();
+  ASSERT_EQ(a->sequences.size(), 2u);
+  ASSERT_TRUE(scheduler.CanPlan());
+  const auto b = scheduler.PlanStep();
+  ASSERT_EQ(b->sequences.size(), 1u);
+  EXPECT_EQ(b->sequences[0].id, second);
+  EXPECT_THAT(b->sequences[0].tokens, ElementsAre(~1));
+  EXPECT_EQ(b->sequences[0].position, 3);
+  EXPECT_EQ(b->sequences[0].sample_index, 4);
+  EXPECT_FALSE(scheduler.CanPlan());
+  scheduler.Commit(Answer(*a, 9));
+  const auto c = scheduler.PlanStep();
+  EXPECT_THAT(c->sequences[0].tokens, ElementsAre(~0));
+  EXPECT_EQ(c->sequences[0].position, 4);
+  EXPECT_EQ(scheduler.Commit(Answer(*b, 9)).size(), 1u);
+  EXPECT_FALSE(scheduler.PlanStep().has_value());
+  const auto last = scheduler.Commit(Answer(*c, 9));
+  ASSERT_EQ(last.size(), 1u);
+  EXPECT_EQ(last[0].event.finish, FinishReason::kLength);
+  EXPECT_EQ(scheduler.free_blocks(), 16);
+}
+
+// What a sequence does after its end is told to nobody, and its blocks stay until then.
+TEST(Scheduler, APlanAheadOfAnEndIsThrownAway) {
+  SchedulerLimits limits = Limits();
+  limits.plans_ahead = true;
+  Scheduler scheduler(limits);
+  ASSERT_TRUE(scheduler.Submit(Request(3, 9), Ignore()).ok());
+  const auto a = scheduler.PlanStep();
+  const auto b = scheduler.PlanStep();
+  ASSERT_TRUE(b.has_value());
+  const auto end = scheduler.Commit(Answer(*a, 2));
+  ASSERT_EQ(end.size(), 1u);
+  EXPECT_EQ(end[0].event.finish, FinishReason::kStop);
+  EXPECT_LT(scheduler.free_blocks(), 16);
+  EXPECT_FALSE(scheduler.PlanStep().has_value());
+  EXPECT_TRUE(scheduler.Commit(Answer(*b, 9)).empty());
+  EXPECT_EQ(scheduler.free_blocks(), 16);
+}
+
+// Nothing is ahead of whole logits, which the host waits for, nor of scores, which are not drawn.
+TEST(Scheduler, NoPlanIsAheadOfHashesAndScores) {
+  SchedulerLimits limits = Limits();
+  limits.plans_ahead = true;
+  GenerateRequest hashed = Request(3, 3), scored = Request(3, 3);
+  hashed.hash_logits = true;
+  scored.score_targets = {1, 2, 3};
+  Scheduler one(limits), two(limits);
+  ASSERT_TRUE(one.Submit(hashed, Ignore()).ok());
+  ASSERT_TRUE(one.PlanStep().has_value());
+  EXPECT_FALSE(one.PlanStep().has_value());
+  ASSERT_TRUE(two.Submit(scored, Ignore()).ok());
+  ASSERT_TRUE(two.Submit(Request(3, 3), Ignore()).ok());
+  ASSERT_TRUE(two.PlanStep().has_value());
+  EXPECT_FALSE(two.PlanStep().has_value());
+}
+
 // Random traffic: every request gets its tokens once and in order, and all blocks come back.
 TEST(Scheduler, LosesAndRepeatsNothing) {
   std::mt19937 random(1);
@@ -194,6 +258,7 @@ TEST(Scheduler, LosesAndRepeatsNothing) {
     limits.micro_batches = 1 + round % 3;
     limits.max_batch_tokens = 1 + static_cast<int64_t>(random() % 40);
     limits.max_queue = 1000;
+    limits.plans_ahead = limits.micro_batches == 1 && round % 2 == 1;
     Scheduler scheduler(limits);
     std::map<uint64_t, int64_t> want;
     std::map<uint64_t, int64_t> got;
@@ -204,7 +269,7 @@ TEST(Scheduler, LosesAndRepeatsNothing) {
       want[*scheduler.Submit(Request(1 + random() % 100, max_tokens), Ignore())] = max_tokens;
     }
     while (true) {
-      if (auto plan = scheduler.in_flight() < limits.micro_batches ? scheduler.PlanStep() : std::nullopt) {
+      if (auto plan = scheduler.CanPlan() ? scheduler.PlanStep() : std::nullopt) {
         EXPECT_LE(plan->tokens(), limits.max_batch_tokens);
         for (const StepSequence& s : plan->sequences) {
           EXPECT_EQ(s.position, cached[s.id]);
