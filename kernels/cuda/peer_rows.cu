@@ -1,13 +1,13 @@
-// SubNormQuantize of rows whose columns are spread over devices: a block a row, or a cluster of blocks where all channels
-// stay. It stores its device's columns into every peer's inbox, takes the others' from its own, and goes on with the whole
-// row as one device would; of the codes it keeps its own. Every device does the row's whole work: it is a latency, not a
-// throughput.
+// SubNormQuantize of rows whose columns are spread over devices: a cluster of blocks a row (kernels/cuda/row_cluster.cuh), a
+// block where segments are short. It stores its device's columns into every peer's inbox, takes the others' from its own,
+// and goes on with the whole row as one device would; of the codes it keeps its own. Every device does the row's whole
+// work: it is a latency, not a throughput.
 #include "kernels/cuda/peer_rows.h"
 
 #include "kernels/check.h"
-#include "kernels/cuda/peer_cluster.cuh"
 #include "kernels/cuda/peer_words.cuh"
 #include "kernels/cuda/quantize_row.cuh"
+#include "kernels/cuda/row_cluster.cuh"
 
 namespace ternion::cuda {
 namespace {
@@ -102,67 +102,39 @@ __global__ void __launch_bounds__(kMostThreads)
   if (threadIdx.x == 0) work.scales[blockIdx.x] = unit.scale;
 }
 
-constexpr int kClusterThreads = 512;  // of a block, at most
-constexpr int kMostClusterFours = 2;
-
 // Empty in builds for devices without clusters.
-template <int kFours>
-__global__ void __launch_bounds__(kClusterThreads)
-    QuantizeSpreadRowByCluster(const __grid_constant__ RowWork work, const __grid_constant__ Spread spread) {
+template <bool kSelects>
+__global__ void __launch_bounds__(kMostThreads)
+    QuantizeSpreadRowByCluster(const __grid_constant__ RowWork all, const __grid_constant__ Spread spread) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  __shared__ Statistic squares, most;
+  __shared__ RowExchange exchange;
   StartNext();
-  const int64_t row = blockIdx.x / BlocksOfCluster();
-  const int segments = work.n / kSegment;
-  ExpectParts(squares, segments, most, WarpsOfCluster());
-  const auto channel = [](int v) {
-    return 4 * static_cast<int>((v * BlocksOfCluster() + BlockOfCluster()) * blockDim.x + threadIdx.x);
-  };
-  Four<float> weight[kFours], x[kFours];
-#pragma unroll
-  for (int v = 0; v < kFours; ++v) {
-    const bool normalized = work.weight != nullptr && channel(v) < work.n;
-    weight[v] = normalized ? *reinterpret_cast<const Four<float>*>(work.weight + channel(v)) : Four<float>{};
+  RowWork work = all;
+  work.int4 = false;  // known when this is compiled
+  ClusterSelection* selection = nullptr;
+  if constexpr (kSelects) {
+    __shared__ ClusterSelection shared;
+    selection = &shared;
   }
+  BeginRow(exchange, /*int4=*/false, selection);
+  const RowPlace place;
+  const Four<float> weight = LoadWeights(work, place.channel);
   WaitForPrevious();
-  ExchangeRow(spread, work.x, row, work.n, channel, x);
+  const int64_t row = blockIdx.x / kClusterBlocks;
+  Four<float> x[1];
+  ExchangeRow(
+      spread, work.x, row, work.n, [&](int /*v*/) { return place.channel; }, x);
   WaitForCluster();
-  if (work.weight != nullptr) {
-#pragma unroll
-    for (int v = 0; v < kFours; ++v) TellSegment(squares, segments, channel(v), Squares(x[v]));
-    const float root = RootMeanSquare(SumOfParts(squares, segments), static_cast<float>(work.n), work.eps);
-#pragma unroll
-    for (int v = 0; v < kFours; ++v) x[v] = Normalized(x[v], root, weight[v]);
-  }
-  uint32_t largest = 0;
-#pragma unroll
-  for (int v = 0; v < kFours; ++v) {
-    if (channel(v) < work.n) largest = max(largest, MostMagnitude(x[v]));
-  }
-  const CodeUnit unit = Int8Unit(__uint_as_float(MaxOverRow(most, largest)), kInt8Floor);
-#pragma unroll
-  for (int v = 0; v < kFours; ++v) StoreOwnCodes(spread, work.codes, row, channel(v), x[v], unit);
-  if (channel(0) == 0) work.scales[row] = unit.scale;
+  const CodeUnit unit = PrepareClusterRow(work, exchange, selection, place, weight, x[0]);
+  StoreOwnCodes(spread, work.codes, row, place.channel, x[0], unit);
+  if (place.channel == 0) work.scales[row] = unit.scale;
 #endif
 }
 
-// Whether a cluster takes the row: it does not select, and its segments are of one length.
-bool FitsACluster(const CudaBackend& backend, const RowWork& work) {
-  return backend.properties().major >= 9 && work.keep >= work.n && work.n % kSegment == 0 &&
-         (work.weight == nullptr || work.segment == kSegment) && work.n / kSegment <= kMostSegments &&
-         work.n <= 4 * kMostClusterFours * kMostClusterBlocks * kClusterThreads;
-}
-
-void LaunchByCluster(const Stream& stream, int64_t rows, const RowWork& work, const Spread& spread) {
-  const int64_t warps = CeilDivide(work.n, 4 * kWarp);
-  const int64_t blocks = std::clamp<int64_t>(CeilDivide(warps, 4), 2, kMostClusterBlocks);
-  const int64_t of_block = CeilDivide(warps, blocks);  // warps, of one four a thread
-  const int64_t fours = of_block * kWarp <= kClusterThreads / 2 ? 1 : kMostClusterFours;
-  LaunchShape shape{dim3(static_cast<unsigned>(rows * blocks)),
-                    dim3(static_cast<unsigned>(CeilDivide(of_block, fours) * kWarp))};
-  shape.cluster = static_cast<int>(blocks);
-  Launch(stream, fours == 1 ? QuantizeSpreadRowByCluster<1> : QuantizeSpreadRowByCluster<kMostClusterFours>,
-         shape, work, spread);
+void LaunchByClusters(const Stream& stream, int64_t rows, const RowWork& work, const Spread& spread) {
+  const auto kernel =
+      work.keep < work.n ? QuantizeSpreadRowByCluster<true> : QuantizeSpreadRowByCluster<false>;
+  Launch(stream, kernel, ClustersOfRows(rows, work.n), work, spread);
 }
 
 RowWork WorkOf(const RowInput& how, int64_t width) {
@@ -212,7 +184,8 @@ void PeerSubNormQuantize(CudaBackend& backend, const PeerInboxes& peers, int64_t
   spread.member_words = member_words;
   spread.begin[0] = 0;
   for (int r = 0; r < peers.ranks; ++r) spread.begin[r + 1] = spread.begin[r] + static_cast<int>(columns[r]);
-  if (FitsACluster(backend, work)) return LaunchByCluster(backend.launch_stream(), rows, work, spread);
+  if (RowFitsACluster(backend.properties(), work))
+    return LaunchByClusters(backend.launch_stream(), rows, work, spread);
   ForFoursOfRow(backend.multiprocessors(), rows, work, [&](auto fours, const LaunchShape& shape) {
     // Never lowered for a shorter row, since a recorded launch may need it.
     AllowSharedMemory(QuantizeSpreadRow<fours()>, backend.properties().sharedMemPerBlockOptin - kStaticBytes);

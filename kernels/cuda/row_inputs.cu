@@ -1,11 +1,12 @@
-// NormQuantize and SubNormQuantize: a block a row, read once (kernels/cuda/quantize_row.cuh). One row is
-// bound by its barriers and exchanges, many by reading them.
+// NormQuantize and SubNormQuantize. Few rows are a latency: a cluster of blocks each (kernels/cuda/row_cluster.cuh), bound by
+// what its blocks wait for. Of many, bound by reading them once, each is a block's (kernels/cuda/quantize_row.cuh).
 //
 // Rows that do not fit are taken through the plain operations, which give the same bits.
 #include <numeric>
 
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/quantize_row.cuh"
+#include "kernels/cuda/row_cluster.cuh"
 
 namespace ternion::cuda {
 namespace {
@@ -37,6 +38,45 @@ __global__ void __launch_bounds__(kMostThreads) QuantizeRow(RowWork work) {
     if (i < work.n / 4) StoreFour<true>(Codes(row.x[v], unit), codes + 4 * i, 4);
   }
   if (threadIdx.x == 0) work.scales[blockIdx.x] = unit.scale;
+}
+
+// Empty in builds for devices without clusters.
+template <bool kInt4, bool kSelects>
+__global__ void __launch_bounds__(kMostThreads) QuantizeRowByCluster(const __grid_constant__ RowWork all) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  __shared__ RowExchange exchange;
+  StartNext();
+  RowWork work = all;
+  work.int4 = kInt4;  // known when this is compiled
+  ClusterSelection* selection = nullptr;
+  if constexpr (kSelects) {
+    __shared__ ClusterSelection shared;
+    selection = &shared;
+  }
+  BeginRow(exchange, kInt4, selection);
+  const RowPlace place;
+  const Four<float> weight = LoadWeights(work, place.channel);
+  WaitForPrevious();
+  const int64_t row = blockIdx.x / kClusterBlocks, at = row * work.n + place.channel;
+  Four<float> x = place.channel < work.n ? LoadFour<true>(work.x + at, 4) : Four<float>{};
+  WaitForCluster();
+  const CodeUnit unit = PrepareClusterRow(work, exchange, selection, place, weight, x);
+  if (place.channel < work.n) StoreFour<true>(Codes(x, unit), work.codes + at, 4);
+  if (place.channel == 0) work.scales[row] = unit.scale;
+#endif
+}
+
+// More rows than multiprocessors fill the device a block each.
+bool FitsClusters(const cudaDeviceProp& properties, int64_t rows, const RowWork& work) {
+  return rows <= properties.multiProcessorCount && RowFitsACluster(properties, work) &&
+         FoursAligned(work.n, work.x, work.codes);
+}
+
+void QuantizeByClusters(const Stream& stream, int64_t rows, const RowWork& work) {
+  const auto kernel = work.int4            ? QuantizeRowByCluster<true, false>
+                      : work.keep < work.n ? QuantizeRowByCluster<false, true>
+                                           : QuantizeRowByCluster<false, false>;
+  Launch(stream, kernel, ClustersOfRows(rows, work.n), work);
 }
 
 bool FitsABlock(const cudaDeviceProp& properties, const RowWork& work) {
@@ -83,6 +123,7 @@ void CudaBackend::NormQuantize(TensorView<const float> x, float eps, TensorView<
   work.int4 = int4;
   work.codes = out.codes.data();
   work.scales = out.scales.data();
+  if (FitsClusters(properties_, x.rows(), work)) return QuantizeByClusters(stream_, x.rows(), work);
   if (FitsABlock(properties_, work)) return QuantizeRows(stream_, properties_, x.rows(), work);
 
   const int64_t segments = x.cols() / work.segment;
@@ -115,6 +156,7 @@ void CudaBackend::SubNormQuantize(const RowInput& how, TensorView<float> x, Quan
   work.keep = static_cast<int>(std::min(how.keep, x.cols()));
   work.codes = out.codes.data();
   work.scales = out.scales.data();
+  if (FitsClusters(properties_, x.rows(), work)) return QuantizeByClusters(stream_, x.rows(), work);
   if (FitsABlock(properties_, work)) return QuantizeRows(stream_, properties_, x.rows(), work);
 
   const int64_t segments = normalizes ? x.cols() / how.segment : 0;

@@ -18,19 +18,20 @@ struct DigitCounts {
 
 struct ChosenDigit {
   int digit;
-  int k;  // the number sought is the k-th largest of those with this digit
+  int k;      // the number sought is the k-th largest of those with this digit
+  int count;  // of these
 };
 
-// The digit of the k-th largest of all counted. Every warp finds it for itself: 8 digits a lane.
-__device__ __forceinline__ ChosenDigit ChooseDigit(const int* counts, int k) {
-  constexpr int kOwn = kDigits / kWarp;
-  int count[kOwn];
-  int own = 0;
+inline constexpr int kLaneDigits = kDigits / kWarp;
+
+// The digit of the k-th largest of all counted. Every warp finds it for itself; count: of the digits from
+// kLaneDigits * Lane() on.
+__device__ __forceinline__ ChosenDigit ChooseDigit(const int (&count)[kLaneDigits], int k) {
+  int from_digit[kLaneDigits];  // of this lane's digits from this one on
+  from_digit[kLaneDigits - 1] = count[kLaneDigits - 1];
 #pragma unroll
-  for (int i = 0; i < kOwn; ++i) {
-    count[i] = counts[kOwn * Lane() + i];
-    own += count[i];
-  }
+  for (int i = kLaneDigits - 2; i >= 0; --i) from_digit[i] = from_digit[i + 1] + count[i];
+  const int own = from_digit[0];
   int from_here = own;  // in this lane's digits and all above
 #pragma unroll
   for (int step = 1; step < kWarp; step *= 2) {
@@ -38,16 +39,17 @@ __device__ __forceinline__ ChosenDigit ChooseDigit(const int* counts, int k) {
     if (Lane() + step < kWarp) from_here += above;
   }
   const int lane = kWarp - 1 - __clz(static_cast<int>(__ballot_sync(kAllLanes, from_here >= k)));
-  int left = k - (from_here - own);
-  int digit = kOwn - 1;
+  const int all_above = from_here - own;
+  int digit = 0, above = all_above, not_below = from_here;
 #pragma unroll
-  for (int i = kOwn - 1; i > 0; --i) {
-    if (digit == i && left > count[i]) {
-      left -= count[i];
-      digit = i - 1;
-    }
+  for (int i = 1; i < kLaneDigits; ++i) {
+    const int from = all_above + from_digit[i];
+    digit += from >= k;
+    above = max(above, from < k ? from : 0);
+    not_below = min(not_below, from >= k ? from : not_below);
   }
-  return {kOwn * lane + __shfl_sync(kAllLanes, digit, lane), __shfl_sync(kAllLanes, left, lane)};
+  return {kLaneDigits * lane + __shfl_sync(kAllLanes, digit, lane), k - __shfl_sync(kAllLanes, above, lane),
+          __shfl_sync(kAllLanes, not_below - above, lane)};
 }
 
 // The bits of the k-th largest, in every thread. for_each(f) calls f with the MagnitudeBits of each of this
@@ -70,7 +72,10 @@ __device__ __forceinline__ uint32_t KthLargestBits(int k, ForEach for_each) {
       if (bits >> known_from == known) atomicAdd(&counts.count[pass][bits >> shift & mask], 1);
     });
     __syncthreads();
-    const ChosenDigit chosen = ChooseDigit(counts.count[pass], k);
+    int own[kLaneDigits];
+#pragma unroll
+    for (int i = 0; i < kLaneDigits; ++i) own[i] = counts.count[pass][kLaneDigits * Lane() + i];
+    const ChosenDigit chosen = ChooseDigit(own, k);
     known = known << (known_from - shift) | static_cast<uint32_t>(chosen.digit);
     known_from = shift;
     k = chosen.k;

@@ -77,7 +77,7 @@ class RowInputsTest : public BackendTest {
 };
 INSTANTIATE_BACKEND_TEST(RowInputsTest);
 
-constexpr int64_t kLengths[] = {32, 96, 2560, 6912, 8192, 28672};
+constexpr int64_t kLengths[] = {32, 96, 1056, 2560, 6912, 8192, 28672};
 
 // Of rows 1, 3 and 17: an ordinary one, then zeros, few magnitudes in many places, and sizes far apart.
 std::vector<float> Rows(int64_t rows, int64_t n) {
@@ -120,6 +120,37 @@ TEST_P(RowInputsTest, OtherLengths) {
     for (int64_t keep : {int64_t{1}, (n + 2) / 3, n}) {
       ExpectSubNormQuantizeComposes(x, n, segment, /*normalizes=*/true, keep);
       ExpectSubNormQuantizeComposes(x, n, segment, /*normalizes=*/false, keep);
+    }
+  }
+}
+
+// Magnitudes that agree in their leading bits: few or many of them, all different or not.
+TEST_P(RowInputsTest, KeepsOfCloseNumbers) {
+  for (int64_t n : {64, 8192, 28672, 32768}) {
+    for (int64_t same : {1, 5, 40}) {
+      std::vector<float> x(n);
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t place = i * 7919 % n / same;
+        x[i] = std::ldexp(static_cast<float>((int64_t{1} << 23) + place), -23) * (i % 3 == 0 ? -1 : 1);
+      }
+      for (int64_t keep : {int64_t{1}, int64_t{31}, int64_t{33}, n / 2, n - 1}) {
+        ExpectSubNormQuantizeComposes(x, n, 32, /*normalizes=*/false, keep);
+        ExpectSubNormQuantizeComposes(x, n, 32, /*normalizes=*/true, keep);
+      }
+    }
+  }
+}
+
+// What lies beyond the row's end plays no part, not even where the root is no number.
+TEST_P(RowInputsTest, KeepsOfWhatIsNoNumber) {
+  for (int64_t n : {96, 6912}) {
+    for (float outlier : {NAN, INFINITY, 1e30f}) {
+      std::vector<float> x = Rows(3, n);
+      for (int64_t t = 0; t < 3; ++t) x[t * n + 9 * t] = outlier;
+      for (int64_t keep : {int64_t{1}, n / 2, n - 1, n}) {
+        ExpectSubNormQuantizeComposes(x, n, 32, /*normalizes=*/false, keep);
+        ExpectSubNormQuantizeComposes(x, n, 32, /*normalizes=*/true, keep);
+      }
     }
   }
 }

@@ -229,7 +229,7 @@ class PeerExchangeTest : public testing::Test {
     ASSERT_EQ(Different(got.Read(), want.Read()), 0) << tokens << " x " << n;
   }
 
-  void CheckSubNormQuantize(int64_t tokens, int64_t n, int64_t keep, uint32_t seed) {
+  void CheckSubNormQuantize(int64_t tokens, int64_t n, int segment, int64_t keep, uint32_t seed) {
     std::vector<int64_t> columns;
     for (int r = 0; r < size(); ++r) {
       columns.push_back(n / size() / 32 * 32 + (r == 0 ? n - n / size() / 32 * 32 * size() : 0));
@@ -242,7 +242,7 @@ class PeerExchangeTest : public testing::Test {
       own.insert(own.end(), rows.begin() + t * n + begin, rows.begin() + t * n + begin + columns[rank()]);
     }
     const DeviceMatrix<float> weight(backend(), 1, n, RandomFloats(n, seed + 1));
-    const RowInput how{weight, 32, 1e-5f, keep};
+    const RowInput how{weight, segment, 1e-5f, keep};
     const DeviceMatrix<float> whole(backend(), tokens, n, rows),
         mine(backend(), tokens, columns[rank()], own);
     const DeviceMatrix<int8_t> want(backend(), tokens, n), got(backend(), tokens, columns[rank()]);
@@ -341,8 +341,10 @@ TEST_F(PeerExchangeTest, SubNormQuantize) {
   for (const int64_t n : {512, 2592, 4096, 8192, 28672}) {
     for (const int64_t tokens : {1, 7, 16}) {
       if (tokens * n > 2 * kFewTokens * kWidth) continue;
-      ASSERT_NO_FATAL_FAILURE(CheckSubNormQuantize(tokens, n, n, ++seed));
-      ASSERT_NO_FATAL_FAILURE(CheckSubNormQuantize(tokens, n, n / 2, ++seed));
+      for (const int segment : {16, 32}) {
+        for (const int64_t keep : {n / 2, n})
+          ASSERT_NO_FATAL_FAILURE(CheckSubNormQuantize(tokens, n, segment, keep, ++seed));
+      }
     }
   }
 }
