@@ -10,6 +10,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_check.h"
+#include "kernels/cuda/small_copies.h"
 
 namespace ternion::cuda {
 namespace {
@@ -34,7 +35,11 @@ class Slot {
       CUDA_CHECK(cudaMallocHost(&memory_, room_));
     }
     bytes_ = bytes;
-    if (bytes > 0) CUDA_CHECK(cudaMemcpyAsync(memory_, device, bytes, cudaMemcpyDeviceToHost, stream));
+    if (bytes <= kSmallCopyBytes && bytes % sizeof(uint32_t) == 0) {
+      DownloadSmall(memory_, device, bytes, stream);
+    } else {
+      CUDA_CHECK(cudaMemcpyAsync(memory_, device, bytes, cudaMemcpyDeviceToHost, stream));
+    }
     CUDA_CHECK(cudaEventRecord(arrived_, stream));
   }
   bool Ready() const {

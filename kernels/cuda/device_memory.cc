@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cuda/small_copies.h"
+
 namespace ternion::cuda {
 namespace {
 
@@ -34,6 +36,7 @@ StagingRing::~StagingRing() {
 
 void StagingRing::UploadTo(void* device, const void* host, size_t bytes) {
   if (bytes == 0) return;
+  if (bytes <= kSmallCopyBytes) return UploadSmall(device, host, bytes, stream_);
   CUDA_CHECK(cudaMemcpyAsync(device, Stage(host, bytes), bytes, cudaMemcpyHostToDevice, stream_));
 }
 
@@ -41,6 +44,10 @@ const void* StagingRing::UploadBytes(const void* host, size_t bytes) {
   if (bytes == 0) return nullptr;
   char* const staged = Stage(host, bytes);
   char* const device = device_ + (staged - host_);
+  if (bytes <= kSmallCopyBytes) {
+    UploadSmall(device, host, bytes, stream_);
+    return device;
+  }
   CUDA_CHECK(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_));
   return device;
 }

@@ -25,9 +25,9 @@ class GrowingMemory {
   size_t bytes_ = 0;
 };
 
-// Host values on their way to the device. A call copies them to page-locked memory and from there to its own place on
-// the device, in the stream's order; both places are used again only when the copies and kernels of a whole round
-// are done.
+// Host values on their way to the device. A call copies them to page-locked memory (few go with a kernel's launch) and from
+// there to its own place on the device, in the stream's order; both places are used again only when the copies and kernels of
+// a whole round are done. Not to be recorded (Backend::Replay).
 class StagingRing {
  public:
   explicit StagingRing(cudaStream_t stream) : stream_(stream) {}
@@ -40,7 +40,7 @@ class StagingRing {
   const T* Upload(absl::Span<const T> values) {
     return static_cast<const T*>(UploadBytes(values.data(), values.size() * sizeof(T)));
   }
-  // The same, to a place of the caller's.
+  // The same, to a place of the caller's, aligned to 16.
   void UploadTo(void* device, const void* host, size_t bytes);
 
  private:
