@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "launcher/bench_serve.h"
 #include "launcher/commands.h"
 
 namespace ternion {
@@ -42,8 +43,9 @@ void AddCollectives(CLI::App& bench, Command& chosen) {
 }  // namespace
 
 void AddBench(CLI::App& app, Command& chosen) {
-  CLI::App* bench =
-      app.add_subcommand("bench", "kernels, exchanges and steps, each against the limit measured beside it");
+  CLI::App* bench = app.add_subcommand(
+      "bench",
+      "kernels, exchanges and steps, each against the limit measured beside it; a server under load");
   bench->require_subcommand(1);
 
   auto kernels = std::make_shared<KernelBenchOptions>();
@@ -60,6 +62,7 @@ void AddBench(CLI::App& app, Command& chosen) {
   });
 
   AddCollectives(*bench, chosen);
+  AddBenchServe(*bench, chosen);
 
   auto steps = std::make_shared<StepBenchOptions>();
   CLI::App* steps_command = bench->add_subcommand("steps", "prefill and decode steps of the whole model");

@@ -59,8 +59,9 @@ int Main(int argc, char** argv) {
     return kBadArguments;
   }
 
-  MaskSignals(SIG_BLOCK);
   signal(SIGPIPE, SIG_IGN);
+  if (chosen.run_alone) return IsFirstRank() ? chosen.run_alone() : kDone;
+  MaskSignals(SIG_BLOCK);
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi = MpiSession::Start(&argc, &argv);
   if (!mpi.ok()) {
     std::fprintf(stderr, "ternion: %s\n", std::string(mpi.status().message()).c_str());
