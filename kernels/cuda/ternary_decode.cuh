@@ -13,6 +13,17 @@ namespace ternion::cuda {
 inline constexpr int kPlanes = 8;
 inline constexpr int kPlaneWords = kUnitInputs / 32 * kPlanes;  // of one unit of one token
 
+// Before WaitForPrevious: what earlier kernels may still be writing is looked up, so that the addresses are known on the
+// way to it when it is read; what it holds by now does not matter.
+__device__ __forceinline__ void FindOperands(const MatmulWork& work) {
+  if (threadIdx.x != 0) return;
+  const void* const operands[] = {work.codes, work.row_scale, work.y};
+#pragma unroll
+  for (const void* operand : operands) {
+    if (operand != nullptr) asm volatile("prefetch.global.L2 [%0];" ::"l"(operand) : "memory");
+  }
+}
+
 // Words of four codes each become planes: an 8 x 8 transposition in each of the four bytes.
 __device__ __forceinline__ void TransposeBits(uint32_t (&words)[kPlanes]) {
   constexpr uint32_t kMasks[] = {0x55555555u, 0x33333333u, 0x0f0f0f0fu};

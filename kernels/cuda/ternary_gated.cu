@@ -2,7 +2,10 @@
 // on bit planes, each warp with a share of the inputs and a ring of its own; but a ring carries the gate's tiles ahead of
 // up's. When all warps have added to a tile's gates, which of them are positive is known, and of the tile of `up` only the
 // 64 bytes of outputs g and g + 8 where one of the two is. Where gates are ReLU^2's 29 %, that is half of `up`. The lead
-// keeps reading while the sums come together. Bound by reading the weights.
+// keeps reading while the sums come together. Bound by reading the weights, which all blocks read together from the first
+// tile to the last.
+#include <cuda_pipeline_primitives.h>
+
 #include <algorithm>
 
 #include "kernels/cuda/device.cuh"
@@ -23,7 +26,7 @@ constexpr int kUp = 1;  // the matrices: the gate is 0
 struct GatedShape {
   int blocks;
   int warps;
-  Division tiles;     // among the blocks
+  Division tiles;     // among the blocks, in turns
   Division units;     // among the warps
   int tile_units;     // of all warps
   int stage_units;    // the most that a warp has of a tile
@@ -56,7 +59,13 @@ class Block {
   __device__ uint32_t* planes(int unit) const {
     return reinterpret_cast<uint32_t*>(DynamicShared() + work_.shape.planes) + unit * kPlaneWords;
   }
-  // Output `row` of the block, counted over its tiles.
+  // The matrices' tile that is the block's i-th.
+  __device__ int64_t tile(int i) const { return blockIdx.x + int64_t{i} * work_.shape.blocks; }
+  // The output that is row `row` of the block, counted over its tiles.
+  __device__ int64_t output(int row) const {
+    return tile(row / kTileOutputs) * kTileOutputs + row % kTileOutputs;
+  }
+  // What the matrix gives for that row.
   __device__ float f(int matrix, int row) const {
     return Dequantized(sums(matrix, 0)[row], *row_scale(), scales(matrix, 0)[row]);
   }
@@ -129,7 +138,7 @@ class GatedRing {
   __device__ void Fill(int stage) {
     if (next_.over()) return;
     const int tile = next_.tile();
-    const int64_t unit = static_cast<int64_t>(tiles_.first + tile) * work_.shape.tile_units + units_.first;
+    const int64_t unit = block_.tile(tile) * work_.shape.tile_units + units_.first;
     const uint8_t* weights = work_.rows.matmul.weights;
     unsigned open = kAllPairs;
     if (!next_.gate()) {
@@ -249,16 +258,21 @@ __device__ __forceinline__ void Multiply(const GatedWork& work, const Block& blo
   }
 }
 
-// The block's scales; outputs beyond the last have closed gates.
-__device__ __forceinline__ void FetchScales(const RowsWork& rows, const Block& block, int64_t first,
-                                            int columns) {
+// The weights' scales are on their way; outputs beyond the last have closed gates.
+__device__ __forceinline__ void FetchScales(const RowsWork& rows, const Block& block, int columns) {
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < columns; i += static_cast<int>(blockDim.x)) {
-    const bool exists = first + i < rows.matmul.outputs;
-    block.scales(0, 0)[i] = exists ? rows.matmul.weight_scale[first + i] : 0.0f;
-    block.scales(kUp, 0)[i] = exists ? rows.up_scale[first + i] : 0.0f;
+    const int64_t output = block.output(i);
+    float* const gate = block.scales(0, 0) + i;
+    float* const up = block.scales(kUp, 0) + i;
+    if (output < rows.matmul.outputs) {
+      __pipeline_memcpy_async(gate, rows.matmul.weight_scale + output, sizeof(float));
+      __pipeline_memcpy_async(up, rows.up_scale + output, sizeof(float));
+    } else {
+      *gate = *up = 0;
+    }
   }
-  if (threadIdx.x == 0) *block.row_scale() = *rows.matmul.row_scale;
+  __pipeline_commit();
 }
 
 __global__ void __launch_bounds__(kMostShares* kWarp, 2) GatedKernel(const __grid_constant__ GatedWork work) {
@@ -266,25 +280,29 @@ __global__ void __launch_bounds__(kMostShares* kWarp, 2) GatedKernel(const __gri
   const Part tiles = work.shape.tiles.part(static_cast<int>(blockIdx.x));
   const Part units = work.shape.units.part(WarpIndex());
   const Block block(work, tiles);
-  GatedRing ring(work, block, tiles, units);
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const int columns = tiles.count * kTileOutputs;
+  FetchScales(work.rows, block, columns);  // behind the rings' weights they would take long
+  GatedRing ring(work, block, tiles, units);
 #pragma unroll 1
   for (int i = thread; i < 2 * columns; i += threads) block.sums(0, 0)[i] = 0;
 #pragma unroll 1
   for (int i = thread; i < tiles.count; i += threads) InitBarrier(block.gates_summed(i), work.shape.warps);
   PublishStages();
+  FindOperands(work.rows.matmul);
   WaitForPrevious();
-  const int64_t first = static_cast<int64_t>(tiles.first) * kTileOutputs;
-  FetchScales(work.rows, block, first, columns);
+  if (thread == 0) *block.row_scale() = *work.rows.matmul.row_scale;
   const int code_sum = MakePlanes(work.rows.matmul, block, units);
+  __pipeline_wait_prior(0);
   __syncthreads();
   Multiply(work, block, tiles, units, code_sum, ring);
   __syncthreads();
 #pragma unroll 1
-  for (int i = thread; i < columns && first + i < work.rows.matmul.outputs; i += threads) {
+  for (int i = thread; i < columns; i += threads) {
+    const int64_t output = block.output(i);
+    if (output >= work.rows.matmul.outputs) break;
     const float f[2] = {block.f(0, i), block.f(kUp, i)};
-    work.rows.matmul.y[first + i] = Finished<2>(Epilogue::kGateRelu2, f, 0.0f);
+    work.rows.matmul.y[output] = Finished<2>(Epilogue::kGateRelu2, f, 0.0f);
   }
 }
 

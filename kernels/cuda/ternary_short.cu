@@ -21,8 +21,7 @@ namespace ternion::cuda {
 namespace {
 
 constexpr int kMostWarps = 16;
-constexpr int kWarpsAhead = 8;             // whose copies are on their way together
-constexpr int64_t kMostBytes = 100 << 10;  // two kernels share a multiprocessor
+constexpr int kWarpsAhead = 8;  // whose copies are on their way together
 
 // The launch, and where things lie in shared memory, in bytes: first a barrier a warp.
 struct ShortShape {
@@ -33,7 +32,7 @@ struct ShortShape {
   Division tiles;  // among the blocks
   Division units;  // among the parts
   Division made;   // planes of units, among the warps
-  int weights;     // [warps][units.most()] units
+  int weights;     // [tiles * matrices * parts][units.most()] units
   int planes;      // [tokens][units][32] pairs of words
   int sums;        // [tiles][matrices][tokens][16], then [tokens] of codes
   int bytes;
@@ -242,6 +241,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 2) ShortKernel(const __grid
   }
   Output<kTokens, kMatrices> output(work, tiles);
   __syncthreads();
+  FindOperands(work.rows.matmul);
   WaitForPrevious();
   output.Load(work);
   MakePlanes<kTokens>(work, shape.made.part(WarpIndex()), shared + shape.planes, code_sums);
@@ -256,15 +256,47 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 2) ShortKernel(const __grid
   output.Store(work, sums, code_sums);
 }
 
-// As many parts of a tile as there are warps for; warps for every unit's planes.
+// Two blocks share a multiprocessor: of one kernel, or of two.
+int64_t MostBytes(const CudaBackend& backend) {
+  const cudaDeviceProp& properties = backend.properties();
+  return static_cast<int64_t>(properties.sharedMemPerMultiprocessor / 2 -
+                              properties.reservedSharedMemPerBlock);
+}
+
+// How many tiles of one matrix a block has room for.
+int64_t TilesThatFit(const CudaBackend& backend, const RowsWork& work) {
+  constexpr int64_t kBarriersAndGaps = 256;
+  const int64_t units = Units(work.matmul.inputs), tokens = work.matmul.tokens;
+  const int64_t room = MostBytes(backend) - kBarriersAndGaps - tokens * (units * kUnitInputs + 4);
+  return std::min<int64_t>(kMostWarps, room / (units * kUnitBytes + tokens * kTileOutputs * 4));
+}
+
+// A block a multiprocessor, since two leave little room for the kernels that follow; two where that spares blocks a
+// second tile: a gated unit, or a matrix of few tiles. Where one token's matrix does not fit otherwise, full blocks, two a
+// multiprocessor at most. 0: it does not fit.
+int64_t BlocksOf(const CudaBackend& backend, const RowsWork& work) {
+  const int64_t tiles = Tiles(work.matmul.outputs), matrices = work.matrices();
+  const int64_t processors = backend.multiprocessors(), fit = TilesThatFit(backend, work);
+  if (CeilDivide(tiles, processors) * matrices <= fit) {
+    if (matrices == 2) return CeilDivide(tiles, CeilDivide(tiles, 2 * processors));
+    return 2 * tiles <= 3 * processors ? tiles : std::min(tiles, processors);
+  }
+  if (matrices == 2 || work.matmul.tokens > 1 || fit <= 0) return 0;
+  const int64_t blocks = CeilDivide(tiles, fit);
+  return blocks <= 2 * processors ? blocks : 0;
+}
+
+// As many parts of a tile as there are warps and, the largest part counting, memory for; warps for every unit's planes.
 ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
   const int64_t tiles = Tiles(work.matmul.outputs), units = Units(work.matmul.inputs);
   const int64_t tokens = work.matmul.tokens, matrices = work.matrices();
   ShortShape shape = {};
-  shape.blocks = static_cast<int>(std::min<int64_t>(tiles, backend.multiprocessors()));
+  shape.blocks = static_cast<int>(BlocksOf(backend, work));
   shape.tiles = Division::Of(tiles, shape.blocks);
   const int64_t items = shape.tiles.most() * matrices;
-  const int64_t part_units = CeilDivide(units, std::clamp<int64_t>(kMostWarps / items, 1, units));
+  const int64_t most_units = TilesThatFit(backend, work) * units / items;
+  int64_t part_units = CeilDivide(units, std::clamp<int64_t>(kMostWarps / items, 1, units));
+  while (CeilDivide(units, part_units) * part_units > most_units) ++part_units;
   shape.parts = static_cast<int>(CeilDivide(units, part_units));
   shape.units = Division::Of(units, shape.parts);
   shape.warps = static_cast<int>(std::max(items * shape.parts, std::min<int64_t>(units, kMostWarps)));
@@ -274,7 +306,7 @@ ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
   const auto place = [&end](int64_t bytes) {
     return static_cast<int>(std::exchange(end, end + CeilDivide(bytes, 16) * 16));
   };
-  shape.weights = place(shape.warps * shape.units.most() * kUnitBytes);
+  shape.weights = place(items * shape.parts * shape.units.most() * kUnitBytes);
   shape.planes = place(tokens * units * kUnitInputs);
   shape.sums = place((items * kTileOutputs + 1) * tokens * 4);
   shape.bytes = static_cast<int>(end);
@@ -285,7 +317,7 @@ template <int kTokens, int kMatrices>
 void LaunchShort(CudaBackend& backend, const ShortWork& work) {
   const auto kernel = ShortKernel<kTokens, kMatrices>;
   const size_t bytes = static_cast<size_t>(work.shape.bytes);
-  AllowSharedMemory(kernel, static_cast<size_t>(kMostBytes));
+  AllowSharedMemory(kernel, static_cast<size_t>(MostBytes(backend)));
   Launch(backend.launch_stream(), kernel,
          {dim3(static_cast<unsigned>(work.shape.blocks)),
           dim3(static_cast<unsigned>(work.shape.warps * kWarp)), bytes},
@@ -297,8 +329,7 @@ void LaunchShort(CudaBackend& backend, const ShortWork& work) {
 bool TernaryShortFits(const CudaBackend& backend, const RowsWork& work) {
   if (work.matmul.tokens > kDecodeTokens || work.matmul.inputs % kUnitInputs != 0) return false;
   if (reinterpret_cast<uintptr_t>(work.matmul.codes) % sizeof(uint32_t) != 0) return false;
-  const int64_t block_tiles = CeilDivide(Tiles(work.matmul.outputs), backend.multiprocessors());
-  return block_tiles * work.matrices() <= kMostWarps && ShapeOf(backend, work).bytes <= kMostBytes;
+  return BlocksOf(backend, work) > 0;
 }
 
 void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue) {

@@ -16,7 +16,8 @@ namespace {
 constexpr int kRanks = 8;  // blocks of a cluster
 constexpr int kWarps = 16;
 constexpr int kThreads = kWarps * kWarp;
-constexpr int kChunk = 16;  // inputs of a tensor-core instruction
+constexpr int kChunk = 16;        // inputs of a tensor-core instruction
+constexpr int kThreadCodes = 16;  // that a thread looks through at a time
 
 struct SparseWork {
   MatmulWork matmul;
@@ -26,7 +27,7 @@ struct SparseWork {
 
 // A block's shared memory but for the list.
 template <int kColumns>
-struct SharedParts {
+struct alignas(16) SharedParts {
   int4 sums[kWarps][kColumns][kWarp];                       // a warp's, of outputs 4 * place on
   int arrived[kRanks][kColumns * kColumnOutputs / kRanks];  // of the block's own outputs, by rank
   uint64_t all_arrived;
@@ -34,12 +35,8 @@ struct SharedParts {
   int code_sum;  // of its codes
 };
 
-// The block's non-zero inputs, those of 128 neighbours ascending.
-struct List {
-  uint16_t* inputs;  // counted from the block's first
-  int8_t* codes;
-};
-constexpr int kEntryBytes = 3;
+// The list's entries: an input, counted from the block's first, times 256, plus the byte of its code.
+constexpr int64_t kEntryBytes = sizeof(uint32_t);
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
@@ -52,36 +49,55 @@ __device__ __forceinline__ uint32_t AddressIn(int rank, const void* shared) {
   return address;
 }
 
-// From `count` words of four codes. Every thread calls it.
-__device__ __forceinline__ void MakeList(const uint32_t* words, int count, const List& list, int* length,
+// 16 codes from `first` on, zeros beyond the block's `count`, a multiple of 4.
+__device__ __forceinline__ void LoadCodes(const int8_t* codes, int first, int count, bool aligned,
+                                          uint32_t (&words)[4]) {
+  if (aligned && first + kThreadCodes <= count) {
+    const uint4 all = *reinterpret_cast<const uint4*>(codes + first);
+    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    words[i] = first + 4 * i < count ? *reinterpret_cast<const uint32_t*>(codes + first + 4 * i) : 0;
+  }
+}
+
+// Bit b: byte b of the word is not zero.
+__device__ __forceinline__ unsigned NonZeroBytes(uint32_t word) {
+  const uint32_t high = (((word & 0x7f7f7f7fu) + 0x7f7f7f7fu) | word) & 0x80808080u;
+  return high * 0x00204081u >> 28;
+}
+
+// The list of the block's `count` codes. Every thread calls it.
+__device__ __forceinline__ void MakeList(const int8_t* codes, int count, uint32_t* list, int* length,
                                          int* code_sum) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const unsigned before = (1u << Lane()) - 1;
+  const bool aligned = reinterpret_cast<uintptr_t>(codes) % sizeof(uint4) == 0;
   int sum = 0;
-  uint32_t next = thread < count ? words[thread] : 0u;
-  for (int first = 0; first < count; first += kThreads) {
-    const int at = first + thread;
-    const uint32_t word = next;
-    next = at + kThreads < count ? words[at + kThreads] : 0u;
-    int mine = 0, all = 0;
+  for (int begin = 0; begin < count; begin += kThreads * kThreadCodes) {
+    const int first = begin + static_cast<int>(threadIdx.x) * kThreadCodes;
+    uint32_t words[4];
+    LoadCodes(codes, first, count, aligned, words);
+    unsigned taken = 0;
 #pragma unroll
-    for (int b = 0; b < 4; ++b) {
-      const unsigned taken = __ballot_sync(kAllLanes, (word >> 8 * b & 0xffu) != 0);
-      mine += __popc(taken & before);
-      all += __popc(taken);
+    for (int i = 0; i < 4; ++i) {
+      sum = __dp4a(static_cast<int>(words[i]), 0x01010101, sum);
+      taken |= NonZeroBytes(words[i]) << 4 * i;
     }
-    if (all == 0) continue;
-    int place = 0;
-    if (Lane() == 0) place = atomicAdd(length, all);
-    place = __shfl_sync(kAllLanes, place, 0) + mine;
-    sum = __dp4a(static_cast<int>(word), 0x01010101, sum);
+    int end = __popc(taken);  // of this thread's among the warp's
 #pragma unroll
-    for (int b = 0; b < 4; ++b) {
-      const int8_t code = static_cast<int8_t>(word >> 8 * b);
-      if (code == 0) continue;
-      list.inputs[place] = static_cast<uint16_t>(4 * at + b);
-      list.codes[place] = code;
-      ++place;
+    for (int step = 1; step < kWarp; step *= 2) {
+      const int others = __shfl_up_sync(kAllLanes, end, step);
+      if (Lane() >= step) end += others;
+    }
+    int place = 0;
+    if (Lane() == kWarp - 1 && end != 0) place = atomicAdd(length, end);
+    place = __shfl_sync(kAllLanes, place, kWarp - 1) + end - __popc(taken);
+    for (; taken != 0; taken &= taken - 1) {
+      const int at = __ffs(taken) - 1;
+      const uint32_t low = (at & 4) != 0 ? words[1] : words[0], high = (at & 4) != 0 ? words[3] : words[2];
+      const uint32_t code = ((at & 8) != 0 ? high : low) >> 8 * (at & 3) & 0xffu;
+      list[place++] = static_cast<uint32_t>(first + at) << 8 | code;
     }
   }
   sum = WarpSum(sum);
@@ -107,15 +123,15 @@ template <int kColumns>
 class Chunk {
  public:
   // `weights`: the lane's words of the block's first input. What lies behind the list counts as zeros.
-  __device__ __forceinline__ void Load(const uint8_t* weights, const List& list, int first, int length) {
+  __device__ __forceinline__ void Load(const uint8_t* weights, const uint32_t* list, int first, int length) {
     first += Lane() % 4 * 4;
-    codes_ = *reinterpret_cast<const uint32_t*>(list.codes + first);
-    const uint2 inputs = *reinterpret_cast<const uint2*>(list.inputs + first);
-    const uint32_t input[4] = {inputs.x & 0xffffu, inputs.x >> 16, inputs.y & 0xffffu, inputs.y >> 16};
+    const uint4 four = *reinterpret_cast<const uint4*>(list + first);
+    const uint32_t entries[4] = {four.x, four.y, four.z, four.w};
+    codes_ = __byte_perm(__byte_perm(four.x, four.y, 0x0040), __byte_perm(four.z, four.w, 0x0040), 0x5410);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if (first + i < length) {
-        LoadWords<kColumns>(weights + input[i] * (kColumns * kColumnBytes), words_[i]);
+        LoadWords<kColumns>(weights + (entries[i] >> 8) * (kColumns * kColumnBytes), words_[i]);
         continue;
       }
       codes_ &= ~(0xffu << 8 * i);
@@ -156,7 +172,7 @@ class Chunk {
 // The warp's chunks of the list. Warps enough are on their way: to fetch the next chunk ahead takes registers from the
 // kernel after this one, and time.
 template <int kColumns>
-__device__ __forceinline__ void Multiply(const uint8_t* weights, const List& list, int length,
+__device__ __forceinline__ void Multiply(const uint8_t* weights, const uint32_t* list, int length,
                                          int (&sums)[kColumns][kFields]) {
   for (int first = WarpIndex() * kChunk; first < length; first += kWarps * kChunk) {
     Chunk<kColumns> chunk;
@@ -165,15 +181,18 @@ __device__ __forceinline__ void Multiply(const uint8_t* weights, const List& lis
   }
 }
 
-// What the epilogue of an output needs, fetched ahead.
+// What the epilogue of an output needs, fetched ahead: the weights' scale, then what earlier kernels made.
 class OwnOutput {
  public:
   __device__ OwnOutput(const SparseWork& work, int64_t output, bool exists)
       : work_(work), output_(output), exists_(exists) {
     if (!exists || work.epilogue == Epilogue::kSums) return;
-    row_scale_ = *work.matmul.row_scale;
     weight_scale_ = work.matmul.weight_scale[output];
-    if (Reads<1>(work.epilogue)) before_ = work.matmul.y[output];
+  }
+  __device__ void Load() {
+    if (!exists_ || work_.epilogue == Epilogue::kSums) return;
+    row_scale_ = *work_.matmul.row_scale;
+    if (Reads<1>(work_.epilogue)) before_ = work_.matmul.y[output_];
   }
   __device__ void Store(int sum) const {
     if (!exists_) return;
@@ -213,6 +232,7 @@ __device__ __forceinline__ void SendSums(SharedParts<kColumns>& parts, int rank)
       : "memory");
 }
 
+// All blocks of the cluster expect theirs.
 template <int kColumns>
 __device__ __forceinline__ void Begin(SharedParts<kColumns>& parts) {
   if (threadIdx.x == 0) {
@@ -226,9 +246,6 @@ __device__ __forceinline__ void Begin(SharedParts<kColumns>& parts) {
   }
   __syncthreads();
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-}
-// All blocks of the cluster expect theirs.
-__device__ __forceinline__ void WaitForCluster() {
   asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
 }
 
@@ -241,17 +258,17 @@ __global__ void __launch_bounds__(kThreads, 2) SparseKernel(const __grid_constan
   extern __shared__ __align__(128) uint8_t dynamic_parts[];
   StartNext();
   SharedParts<kColumns>& parts = *reinterpret_cast<SharedParts<kColumns>*>(dynamic_parts);
-  uint16_t* const list_inputs = reinterpret_cast<uint16_t*>(&parts + 1);
-  const List list{list_inputs, reinterpret_cast<int8_t*>(list_inputs + work.rank_inputs)};
+  uint32_t* const list = reinterpret_cast<uint32_t*>(&parts + 1);
   const int rank = static_cast<int>(blockIdx.x) % kRanks, group = static_cast<int>(blockIdx.x) / kRanks;
   const int thread = static_cast<int>(threadIdx.x), inputs = static_cast<int>(work.matmul.inputs);
   const int first = min(rank * work.rank_inputs, inputs);
+  const int64_t output = int64_t{group} * kOutputs + rank * kOwn + thread;
+  OwnOutput own(work, output, thread < kOwn && output < work.matmul.outputs);
   Begin(parts);
   WaitForPrevious();
-  const int64_t output = int64_t{group} * kOutputs + rank * kOwn + thread;
-  const OwnOutput own(work, output, thread < kOwn && output < work.matmul.outputs);
-  MakeList(reinterpret_cast<const uint32_t*>(work.matmul.codes + first),
-           min(work.rank_inputs, inputs - first) / 4, list, &parts.length, &parts.code_sum);
+  MakeList(work.matmul.codes + first, min(work.rank_inputs, inputs - first), list, &parts.length,
+           &parts.code_sum);
+  own.Load();
   __syncthreads();
   int sums[kColumns][kFields] = {};
   Multiply<kColumns>(work.matmul.weights + (int64_t{group} * inputs + first) * (kColumns * kColumnBytes) +
@@ -263,7 +280,6 @@ __global__ void __launch_bounds__(kThreads, 2) SparseKernel(const __grid_constan
     parts.sums[WarpIndex()][j][Lane()] = {s[0], (s[2] - s[0]) >> 2, (s[1] - s[2]) >> 4, (s[3] - s[1]) >> 6};
   }
   __syncthreads();
-  WaitForCluster();
   if (thread < kOutputs / 4) SendSums(parts, rank);
   if (thread >= kOwn) return;
   WaitBarrier(&parts.all_arrived, 0);

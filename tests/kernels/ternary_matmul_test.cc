@@ -58,6 +58,10 @@ class TernaryMatmulTest : public testing::TestWithParam<Case> {
     ASSERT_EQ(Multiply(Pack(w), codes, tokens), MultiplyPlainly(w, codes, tokens));
   }
 
+  // A matrix whose trits are a function of their place: large ones, for the GPU's ways of cutting them.
+  void ExpectExactOfPlaces(int64_t outputs, int64_t inputs, int64_t tokens,
+                           absl::Span<const double> densities);
+
   // TernaryLinear against Dequantize of TernaryMatmul, bit by bit, stored and added.
   void ExpectLinear(int64_t outputs, int64_t inputs, int64_t tokens);
 
@@ -161,34 +165,53 @@ TEST_P(TernaryMatmulTest, LargeShapes) {
   }
 }
 
-// A matrix so large that a GPU skips zero inputs too (ByInputCopyOf), in groups of outputs that are not full. Trits are a
-// function of their place.
+void TernaryMatmulTest::ExpectExactOfPlaces(int64_t outputs, int64_t inputs, int64_t tokens,
+                                            absl::Span<const double> densities) {
+  const auto code = [](int64_t o, int64_t i) {
+    const uint32_t mixed = static_cast<uint32_t>(o * 40503 + i) * 2654435761u;
+    return static_cast<uint8_t>((mixed >> 16) % 3);
+  };
+  auto packed = backend_->PackTernary(GetParam().layout, outputs, inputs,
+                                      [&code, inputs](int64_t o, absl::Span<uint8_t> codes) {
+                                        for (int64_t i = 0; i < inputs; ++i) codes[i] = code(o, i);
+                                      });
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  for (double density : densities) {
+    std::vector<int8_t> codes = RandomCodes(tokens * inputs, -128, 127, density, random_);
+    std::fill(codes.begin() + inputs / 8, codes.begin() + inputs / 6, density < 1 ? int8_t{0} : int8_t{-128});
+    std::vector<int32_t> want(static_cast<size_t>(tokens * outputs));
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t i = 0; i < inputs; ++i) {
+        const int factor = codes[t * inputs + i];
+        if (factor == 0) continue;
+        for (int64_t o = 0; o < outputs; ++o) want[t * outputs + o] += factor * (code(o, i) - 1);
+      }
+    }
+    ASSERT_EQ(Multiply(*packed, codes, tokens), want)
+        << outputs << " x " << inputs << ", " << tokens << " tokens, density " << density;
+  }
+}
+
+// A matrix so large that a GPU skips zero inputs too (ByInputCopyOf), in groups of outputs that are not full.
 TEST_P(TernaryMatmulTest, VeryLargeSparseInputs) {
   if (GetParam().layout == TernaryLayout::kByOutput || GetParam().backend.family != "cuda") {
     GTEST_SKIP() << "smaller matrices skip as well here, or none";
   }
-  const int64_t shapes[][2] = {{4099, 51204}, {3300, 64004}};
+  const int64_t shapes[][2] = {{4099, 25604}, {3300, 64004}};
   for (const auto& [outputs, inputs] : shapes) {
     ASSERT_GT(ByInputCopyOf(TernaryLayout::kByInput, outputs, inputs).columns, 0);
-    const auto code = [](int64_t o, int64_t i) {
-      const uint32_t mixed = static_cast<uint32_t>(o * 40503 + i) * 2654435761u;
-      return static_cast<uint8_t>((mixed >> 16) % 3);
-    };
-    auto packed = backend_->PackTernary(GetParam().layout, outputs, inputs,
-                                        [&code, inputs = inputs](int64_t o, absl::Span<uint8_t> codes) {
-                                          for (int64_t i = 0; i < inputs; ++i) codes[i] = code(o, i);
-                                        });
-    ASSERT_TRUE(packed.ok()) << packed.status();
-    for (double density : {0.0, 0.001, 0.17, 1.0}) {
-      std::vector<int8_t> codes = RandomCodes(inputs, -128, 127, density, random_);
-      std::fill(codes.begin() + 7000, codes.begin() + 9000, density < 1 ? int8_t{0} : int8_t{-128});
-      std::vector<int32_t> want(static_cast<size_t>(outputs));
-      for (int64_t i = 0; i < inputs; ++i) {
-        if (codes[i] == 0) continue;
-        for (int64_t o = 0; o < outputs; ++o) want[o] += codes[i] * (code(o, i) - 1);
-      }
-      ASSERT_EQ(Multiply(*packed, codes, 1), want) << outputs << " x " << inputs << ", density " << density;
-    }
+    ExpectExactOfPlaces(outputs, inputs, 1, {0.0, 0.001, 0.17, 1.0});
+  }
+}
+
+// Matrices of which a GPU's block holds all its weights, but a multiprocessor has two blocks; parts of a tile are uneven.
+TEST_P(TernaryMatmulTest, TwoBlocksEach) {
+  if (GetParam().layout == TernaryLayout::kByInput || GetParam().backend.family != "cuda") {
+    GTEST_SKIP() << "for the GPU";
+  }
+  const int64_t shapes[][2] = {{2153, 15360}, {6367, 8448}};
+  for (const auto& [outputs, inputs] : shapes) {
+    for (int64_t tokens : {1, 2}) ExpectExactOfPlaces(outputs, inputs, tokens, {0.9, 1.0});
   }
 }
 
