@@ -6,12 +6,14 @@
 // does these very operations for a row, so that its bits do not depend on which kernel and which tile it
 // falls to.
 //
-// Prefill walks through chunks (attention_walk.cuh), bound by tensor cores and shared memory. Decode splits
-// contexts by chunks (attention_split.cuh), bound by latency or reading the cache; it also turns queries and
-// keys and writes to the cache, which saves a kernel (attention_turn.cuh).
+// Prefill walks through chunks (attention_walk.cuh), bound by tensor cores and shared memory. Slices of few
+// tokens split their contexts by chunks (attention_split.cuh), bound by latency or reading the cache; they
+// also turn queries and keys and write to the cache, which saves a kernel (attention_turn.cuh). So do tokens
+// alone, one of each sequence, whose latency counts most (attention_decode.cuh).
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/attention_decode.cuh"
 #include "kernels/cuda/attention_split.cuh"
 #include "kernels/cuda/attention_walk.cuh"
 #include "kernels/cuda/cuda_backend.h"
@@ -19,6 +21,10 @@
 
 namespace ternion::cuda {
 namespace {
+
+// For one token of so many sequences the kernel before leaves room for this one's blocks, which then have
+// time to rehearse.
+constexpr int64_t kMostRehearsed = 4;
 
 // Query heads that read one KV head, at most.
 int64_t MostHeads(const HeadShard& heads) { return std::min(heads.queries_per_kv, heads.query_heads); }
@@ -40,11 +46,24 @@ void LaunchWalks(const Stream& stream, const AttentionPlan& plan, const Attentio
   LaunchTiles(stream, WalkTiles<kDim>, grid, Memory::kThreads, Memory::Bytes(kWalkMatrices<kDim>), arguments);
 }
 
-int64_t SplitSubtiles(const AttentionPlan& plan, const HeadShard& heads) {
-  return CeilDivide(plan.split_tokens * MostHeads(heads), kSplitRows);
+dim3 SplitGrid(const AttentionPlan& plan, const HeadShard& heads) {
+  return dim3(static_cast<unsigned>(plan.splits), static_cast<unsigned>(heads.kv_heads),
+              static_cast<unsigned>(CeilDivide(plan.split_tokens * MostHeads(heads), kSplitRows)));
 }
 int64_t SplitTileCount(const AttentionPlan& plan, const HeadShard& heads) {
-  return plan.splits * heads.kv_heads * SplitSubtiles(plan, heads);
+  const dim3 grid = SplitGrid(plan, heads);
+  return int64_t{grid.x} * grid.y * grid.z;
+}
+
+// One token of each sequence, to be turned.
+template <int kDim>
+void LaunchDecode(const Stream& stream, const AttentionPlan& plan, AttentionArguments arguments) {
+  using Memory = DecodeMemory<kDim>;
+  arguments.row_halves = MostHeads(arguments.heads) > kHalfRows ? 2 : 1;
+  arguments.rehearse = plan.splits <= kMostRehearsed;
+  const int bytes = Memory::Bytes(arguments.row_halves, arguments.key_matrices, arguments.matrices);
+  LaunchTiles(stream, plan.records > 0 ? DecodeTiles<kDim, true> : DecodeTiles<kDim, false>,
+              SplitGrid(plan, arguments.heads), kDecodeThreads, bytes, arguments);
 }
 
 template <int kDim>
@@ -52,15 +71,17 @@ void LaunchSplits(CudaBackend& backend, const AttentionPlan& plan, AttentionArgu
   using Memory = SplitMemory<kDim>;
   if (plan.splits == 0) return;
   const HeadShard& heads = arguments.heads;
-  const dim3 grid(static_cast<unsigned>(plan.splits), static_cast<unsigned>(heads.kv_heads),
-                  static_cast<unsigned>(SplitSubtiles(plan, heads)));
   // A place for all values where a multiprocessor has one tile, else for two tiles on it.
-  const bool alone = kDim <= 128 && SplitTileCount(plan, heads) <= backend.multiprocessors();
+  const bool alone = SplitTileCount(plan, heads) <= backend.multiprocessors();
   arguments.key_matrices = static_cast<int>(plan.split_blocks);
-  arguments.matrices = std::min(2 * arguments.key_matrices, alone ? 2 * kChunkBlocks : kChunkBlocks + 2);
-  LaunchTiles(backend.launch_stream(),
-              arguments.cos_sin != nullptr ? SplitTiles<kDim, true> : SplitTiles<kDim, false>, grid,
-              Memory::kThreads, Memory::Bytes(arguments.matrices), arguments);
+  arguments.matrices =
+      std::min(2 * arguments.key_matrices, kDim <= 128 && alone ? 2 * kChunkBlocks : kChunkBlocks + 2);
+  const bool turn = arguments.cos_sin != nullptr;
+  if (turn && plan.split_tokens == 1) {
+    return LaunchDecode<kDim>(backend.launch_stream(), plan, arguments);
+  }
+  LaunchTiles(backend.launch_stream(), turn ? SplitTiles<kDim, true> : SplitTiles<kDim, false>,
+              SplitGrid(plan, heads), Memory::kThreads, Memory::Bytes(arguments.matrices), arguments);
 }
 
 void LaunchAttention(CudaBackend& backend, const AttentionPlan& plan, const AttentionArguments& arguments) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/attention_chunk.cuh"
+#include "kernels/cuda/attention_merge.cuh"
 #include "kernels/cuda/attention_turn.cuh"
 
 // A thread block takes 16 (token, head) pairs of one KV head through one chunk of their context; the one that
@@ -168,67 +169,6 @@ __device__ __forceinline__ void StorePartial(const AttentionArguments& arguments
   }
 }
 
-// Whether the tile's other chunks have all stored their results; these are then seen.
-__device__ __forceinline__ bool LastToArrive(int32_t* arrivals, int chunks) {
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicAdd(arrivals, 1) == chunks - 1;
-    if (last) *arrivals = 0;
-  }
-  __syncthreads();
-  if (last) __threadfence();
-  return last;
-}
-
-// One row's chunks, in ascending order, by a warp. Some are on their way at a time.
-template <int kDim>
-__device__ __forceinline__ void MergeRow(const AttentionArguments& arguments, const SplitPiece& piece,
-                                         const QueryTile& tile, int r) {
-  constexpr int kBatch = 4, kPairs = kDim / (2 * kWarp);
-  const int heads = arguments.heads.query_heads, dim = arguments.heads.head_dim;
-  const int chunks = tile.Position(r) / kChunkTokens + 1;
-  const int64_t first = piece.record - piece.chunk * piece.tokens + tile.Token(r);
-  float most = kMasked, total = 0;
-  float2 sums[kPairs] = {};
-  for (int begin = 0; begin < chunks; begin += kBatch) {
-    float2 chunk_stats[kBatch], chunk_sums[kBatch][kPairs];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (begin + i >= chunks) continue;
-      const int64_t record = (first + int64_t{begin + i} * piece.tokens) * heads + tile.Head(r);
-      chunk_stats[i] = __ldcg(arguments.record_stats + record);
-#pragma unroll
-      for (int j = 0; j < kPairs; ++j) {
-        const int channel = (j * kWarp + Lane()) * 2;
-        if (channel >= dim) continue;
-        chunk_sums[i][j] =
-            __ldcg(reinterpret_cast<const float2*>(arguments.record_sums + record * dim + channel));
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (begin + i >= chunks || chunk_stats[i].x == kMasked) continue;
-      const MergeFactors factors = FactorsOf(most, chunk_stats[i].x, arguments.scale);
-      most = factors.most;
-      total = Merged(factors, total, chunk_stats[i].y);
-#pragma unroll
-      for (int j = 0; j < kPairs; ++j) {
-        sums[j] = {Merged(factors, sums[j].x, chunk_sums[i][j].x),
-                   Merged(factors, sums[j].y, chunk_sums[i][j].y)};
-      }
-    }
-  }
-  const float inverse = 1.0f / total;
-  float* const out = OutRow(arguments, tile, r);
-#pragma unroll
-  for (int j = 0; j < kPairs; ++j) {
-    const int channel = (j * kWarp + Lane()) * 2;
-    if (channel < dim) *reinterpret_cast<float2*>(out + channel) = {sums[j].x * inverse, sums[j].y * inverse};
-  }
-}
-
 template <int kDim, bool kTurn>
 __global__ void __launch_bounds__(SplitMemory<kDim>::kThreads) SplitTiles(AttentionArguments arguments) {
   StartNext();
@@ -265,8 +205,13 @@ __global__ void __launch_bounds__(SplitMemory<kDim>::kThreads) SplitTiles(Attent
   // Counted where the first chunk's tile would be.
   const int64_t first = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x - piece.chunk;
   if (!LastToArrive(arguments.arrivals + first, chunks)) return;
+  const int heads = arguments.heads.query_heads;
 #pragma unroll 1
-  for (int r = WarpIndex(); r < tile.rows; r += kGroupWarps) MergeRow<kDim>(arguments, piece, tile, r);
+  for (int r = WarpIndex(); r < tile.rows; r += kGroupWarps) {
+    const int64_t record = piece.record - piece.chunk * piece.tokens + tile.Token(r);
+    MergeRow<kDim>(arguments, record * heads + tile.Head(r), int64_t{piece.tokens} * heads,
+                   tile.Position(r) / kChunkTokens + 1, OutRow(arguments, tile, r));
+  }
 }
 
 }  // namespace ternion::cuda

@@ -26,6 +26,8 @@ struct AttentionArguments {
   HeadShard heads;
   int key_matrices;      // in shared memory, of a SplitPiece's blocks
   int matrices;          // of keys and values
+  int row_halves;        // of 8 rows, in DecodeMemory
+  bool rehearse;         // do all once before waiting for the kernel before
   float scale;           // log2(e) / sqrt(head_dim): weights are powers of 2
   float* record_sums;    // [records, query_heads, head_dim]
   float2* record_stats;  // [records, query_heads]: most, total

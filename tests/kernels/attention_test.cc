@@ -208,7 +208,7 @@ TEST_P(AttentionTest, LongContextIsTheSameInPieces) {
 }
 
 TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
-  // Prompts whole and in pieces of 16 tokens and fewer, across borders of blocks and chunks; then tokens alone.
+  // Prompts whole and in pieces of up to 16 tokens, across borders of blocks and chunks; then tokens alone.
   std::vector<std::vector<StepPart>> steps = {{{0, 0, 230}, {1, 0, 16}},   {{0, 230, 13}, {1, 16, 1}},
                                               {{1, 17, 16}, {0, 243, 16}}, {{0, 259, 1}, {1, 33, 12}},
                                               {{1, 45, 70}, {0, 260, 2}},  {{0, 262, 258}},
@@ -218,8 +218,9 @@ TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
   for (int64_t i = 5; i < 130; ++i) short_steps.push_back({{0, i, 1}});
   std::vector<HeadShard> shards = {Uneven()};
   if (!on_cpu()) {
-    for (const HeadShard& heads : {Shard(), OneKvHead(4, 128), OneKvHead(20, 64), OneKvHead(3, 96),
-                                   OneKvHead(1, 100), OneKvHead(2, 256), HeadShard{0, 20, 0, 5, 4, 128}}) {
+    for (const HeadShard& heads :
+         {Shard(), Shard(8), OneKvHead(4, 128), OneKvHead(20, 64), OneKvHead(3, 96), OneKvHead(16, 104),
+          OneKvHead(1, 100), OneKvHead(2, 256), HeadShard{0, 20, 0, 5, 4, 128}}) {
       shards.push_back(heads);
     }
   }
@@ -234,6 +235,31 @@ TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
         EXPECT_TRUE(SameBits(parts_cache, whole_cache));
       }
     }
+  }
+}
+
+TEST_P(AttentionTest, TurnsManyTokensAtOnce) {
+  // One token of each of many sequences: more pieces of context than a device works on at a time.
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < 37; ++i) lengths.push_back(2 + i * i % 23 * 40);
+  std::vector<StepPart> prompts, tokens;
+  for (int i = 0; i < 37; ++i) {
+    prompts.push_back({i, 0, lengths[i] - 1});
+    tokens.push_back({i, lengths[i] - 1, 1});
+  }
+  std::vector<HeadShard> shards = {Uneven()};
+  if (!on_cpu()) {
+    for (const HeadShard& heads : {HeadShard{0, 20, 0, 5, 4, 128}, HeadShard{14, 20, 0, 2, 17, 64}}) {
+      shards.push_back(heads);
+    }
+  }
+  for (const HeadShard& heads : shards) {
+    const AttentionCase test(heads, KvFormat::kF16, lengths);
+    std::vector<uint8_t> parts_cache, whole_cache;
+    const auto parts = test.Run(backend(), {prompts, tokens}, StepMeans::kTurnWriteAttend, &parts_cache);
+    const auto whole = test.Run(backend(), {prompts, tokens}, StepMeans::kAtOnce, &whole_cache);
+    ExpectSame(parts, whole);
+    EXPECT_TRUE(SameBits(parts_cache, whole_cache));
   }
 }
 
