@@ -271,15 +271,15 @@ int64_t TilesThatFit(const CudaBackend& backend, const RowsWork& work) {
   return std::min<int64_t>(kMostWarps, room / (units * kUnitBytes + tokens * kTileOutputs * 4));
 }
 
-// A block a multiprocessor, since two leave little room for the kernels that follow; two where that spares blocks a
-// second tile: a gated unit, or a matrix of few tiles. Where one token's matrix does not fit otherwise, full blocks, two a
-// multiprocessor at most. 0: it does not fit.
+// A block a multiprocessor, since two leave little room for the kernels that follow; two for a gated unit, where that spares
+// blocks a second tile. Where one token's matrix does not fit otherwise, full blocks, two a multiprocessor at most. 0: it does
+// not fit.
 int64_t BlocksOf(const CudaBackend& backend, const RowsWork& work) {
   const int64_t tiles = Tiles(work.matmul.outputs), matrices = work.matrices();
   const int64_t processors = backend.multiprocessors(), fit = TilesThatFit(backend, work);
   if (CeilDivide(tiles, processors) * matrices <= fit) {
     if (matrices == 2) return CeilDivide(tiles, CeilDivide(tiles, 2 * processors));
-    return 2 * tiles <= 3 * processors ? tiles : std::min(tiles, processors);
+    return std::min(tiles, processors);
   }
   if (matrices == 2 || work.matmul.tokens > 1 || fit <= 0) return 0;
   const int64_t blocks = CeilDivide(tiles, fit);

@@ -122,21 +122,23 @@ TEST(GpuServerTest, ThousandMixedStepsGrowNothing) {
   DemoServer server(2, 1, {kDevice});
   const std::vector<nlohmann::json> requests = EightRequests();
   const std::vector<StreamResult> first = AllAtOnce(server.port(), requests);
-  for (int round = 0; round < 2; ++round) AllAtOnce(server.port(), requests);
+  const auto run_steps = [&](int count) {
+    for (int steps = 0; steps < count;) {
+      const std::vector<StreamResult> results = AllAtOnce(server.port(), requests);
+      int longest = 0;
+      for (size_t i = 0; i < requests.size(); ++i) {
+        EXPECT_EQ(results[i], first[i]) << requests[i];
+        longest = std::max(longest, results[i].completion_tokens);
+      }
+      ASSERT_GT(longest, 0);
+      steps += longest;
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(run_steps(1000));  // steps of every shape have been recorded
   const int64_t device_before[] = {FreeBytes(0), FreeBytes(1)};
   const int64_t host_before[] = {ResidentBytes(server.Rank(0)), ResidentBytes(server.Rank(1))};
 
-  int steps = 0;
-  while (steps < 1000) {
-    const std::vector<StreamResult> results = AllAtOnce(server.port(), requests);
-    int longest = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      EXPECT_EQ(results[i], first[i]) << requests[i];
-      longest = std::max(longest, results[i].completion_tokens);
-    }
-    ASSERT_GT(longest, 0);
-    steps += longest;
-  }
+  ASSERT_NO_FATAL_FAILURE(run_steps(1000));
   constexpr int64_t kMiB = 1 << 20;
   for (int rank = 0; rank < 2; ++rank) {
     EXPECT_LE(device_before[rank] - FreeBytes(rank), 0) << "GPU " << rank;
