@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "kernels/cpu/check_isa.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
 #include "parallel/mpi_session.h"
@@ -61,6 +62,10 @@ int Main(int argc, char** argv) {
 
   signal(SIGPIPE, SIG_IGN);
   if (chosen.run_alone) return IsFirstRank() ? chosen.run_alone() : kDone;
+  if (const absl::Status asked = cpu::CheckIsa(); !asked.ok()) {
+    if (IsFirstRank()) std::fprintf(stderr, "ternion: %s\n", std::string(asked.message()).c_str());
+    return kBadArguments;
+  }
   MaskSignals(SIG_BLOCK);
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi = MpiSession::Start(&argc, &argv);
   if (!mpi.ok()) {

@@ -1,8 +1,12 @@
 #include "kernels/cpu/isa.h"
 
 #include <cstdlib>
+#include <string>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "kernels/cpu/check_isa.h"
 
 namespace ternion::cpu {
 namespace {
@@ -22,18 +26,34 @@ bool Runs(Isa isa) {
   return false;
 }
 
+Isa BestIsa() {
+  if (Runs(Isa::kAvx512)) return Isa::kAvx512;
+  return Runs(Isa::kAvx2) ? Isa::kAvx2 : Isa::kPortable;
+}
+
+absl::StatusOr<Isa> AskedIsa() {
+  const char* const asked = std::getenv("TERNION_ISA");
+  if (asked == nullptr) return BestIsa();
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+    if (IsaName(isa) != asked) continue;
+    if (Runs(isa)) return isa;
+    return absl::InvalidArgumentError(
+        absl::StrCat("TERNION_ISA=", asked, ": this machine does not have these instructions; it runs ",
+                     std::string(IsaName(BestIsa()))));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("TERNION_ISA=", asked, " is unknown; it may be portable, avx2 or avx512"));
+}
+
 }  // namespace
 
 Isa DetectIsa() {
-  const char* asked = std::getenv("TERNION_ISA");
-  for (Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kPortable}) {
-    if (asked == nullptr ? Runs(isa) : IsaName(isa) == asked) {
-      CHECK(Runs(isa), "TERNION_ISA asks for instructions that this machine does not have");
-      return isa;
-    }
-  }
-  CHECK(false, "TERNION_ISA must be portable, avx2 or avx512");
+  const absl::StatusOr<Isa> isa = AskedIsa();
+  CHECK(isa.ok(), std::string(isa.status().message()));
+  return *isa;
 }
+
+absl::Status CheckIsa() { return AskedIsa().status(); }
 
 std::string_view IsaName(Isa isa) {
   switch (isa) {

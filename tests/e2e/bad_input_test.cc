@@ -115,6 +115,11 @@ const std::vector<BadCommand> kBadCommands = {
 INSTANTIATE_TEST_SUITE_P(Table, CommandLineTest, testing::ValuesIn(kBadCommands),
                          [](const auto& test) { return test.param.name; });
 
+TEST(EnvironmentTest, UnknownInstructionSetIsRefused) {
+  ExpectRefusal(RunCommand(ProgramCommand(1, Generate({})), {"TERNION_ISA=sse9"}), kBadArguments,
+                {"TERNION_ISA=sse9", "portable, avx2 or avx512"});
+}
+
 TEST(ConfigFileTest, UnknownKeyIsRefused) {
   const TempFolder folder;
   const std::string file = folder.Write("job.toml", "threads = 1\nfrobnicate = 3\n").string();
