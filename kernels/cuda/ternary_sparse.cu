@@ -16,8 +16,7 @@ namespace {
 constexpr int kRanks = 8;  // blocks of a cluster
 constexpr int kWarps = 16;
 constexpr int kThreads = kWarps * kWarp;
-constexpr int kChunk = 16;        // inputs of a tensor-core instruction
-constexpr int kThreadCodes = 16;  // that a thread looks through at a time
+constexpr int kChunk = 16;  // inputs of a tensor-core instruction
 
 struct SparseWork {
   MatmulWork matmul;
@@ -39,6 +38,8 @@ struct alignas(16) SharedParts {
 constexpr int64_t kEntryBytes = sizeof(uint32_t);
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
+constexpr int kThreadCodes = 16;  // that a thread looks through at a time
 
 constexpr int kFields = 4;  // of a byte: outputs
 
