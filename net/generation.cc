@@ -26,7 +26,8 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(const ModelService
   std::unique_ptr<Generation> generation(new Generation(*model.generator, queue));
   for (PreparedPrompt& prompt : prompts) {
     const int choice = generation->choices();
-    generation->prompt_tokens_ += static_cast<int64_t>(prompt.request.prompt.size());
+    if (prompt.counts_prompt)
+      generation->prompt_tokens_ += static_cast<int64_t>(prompt.request.prompt.size());
     TERNION_ASSIGN_OR_RETURN(const uint64_t id, model.generator->Submit(std::move(prompt.request),
                                                                         [queue, choice](const TokenEvent& e) {
                                                                           queue->Push(choice, e);

@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMostStops = 16;
+constexpr int64_t kMostOfPrompt = 128, kMostChoices = 1024;
 constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
 void ReadStop(FieldReader& reader, std::vector<std::string>* stop) {
@@ -60,6 +61,19 @@ void ReadSampling(FieldReader& reader, OpenAiRequest* request) {
   request->sampling.top_p = static_cast<float>(top_p);
   request->sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
   if (request->sampling.top_p <= 0) reader.Fail("top_p", "must be greater than 0");
+}
+
+// Behind the prompts.
+void ReadChoices(FieldReader& reader, OpenAiRequest* request) {
+  reader.Read("n", 1, kMostOfPrompt, &request->n);
+  int64_t best_of = request->n;
+  reader.Read("best_of", 1, kNoLimit, &best_of);
+  if (best_of != request->n) reader.FailUnsupported("best_of", "this version supports the value of n only");
+  const auto prompts = static_cast<int64_t>(request->prompts.size());
+  if (prompts * request->n > kMostChoices) {
+    reader.Fail("n", absl::StrCat("gives ", prompts * request->n, " choices with ", prompts,
+                                  " prompts; a request may have ", kMostChoices));
+  }
 }
 
 void ReadStreamOptions(FieldReader& reader, OpenAiRequest* request) {
@@ -119,7 +133,7 @@ void RequireNoToolChoice(FieldReader& reader) {
 // What OpenAI's API or vLLM's knows and this version would have to ignore: an answer that is not what was
 // asked for is worse than none.
 void RefuseUnsupported(FieldReader& reader) {
-  for (const std::string_view name : {"n", "best_of", "repetition_penalty"}) RequireNeutral(reader, name, 1);
+  RequireNeutral(reader, "repetition_penalty", 1);
   for (const std::string_view name : {"presence_penalty", "frequency_penalty", "min_p", "min_tokens"}) {
     RequireNeutral(reader, name, 0);
   }
@@ -158,6 +172,7 @@ absl::StatusOr<OpenAiRequest> ParseOpenAiRequest(Endpoint endpoint, std::string_
   reader.Read("user", &user);
   reader.Read("stream", &request.stream);
   ReadInput(reader, &request);
+  ReadChoices(reader, &request);
   ReadMaxTokens(reader, &request.max_tokens);
   ReadSampling(reader, &request);
   ReadStop(reader, &request.stop);

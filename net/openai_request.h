@@ -22,13 +22,14 @@ using PromptInput = std::variant<std::string, std::vector<int32_t>>;
 struct OpenAiRequest {
   Endpoint endpoint = Endpoint::kCompletions;
   std::string model;                          // empty: not given
-  std::vector<PromptInput> prompts;           // completions: one choice each
+  std::vector<PromptInput> prompts;           // completions
   std::vector<ChatMessage> messages;          // chat
   bool add_generation_prompt = true;          // chat
   bool echo = false;                          // completions: the text begins with the prompt
+  int64_t n = 1;                              // choices of each prompt, or of the messages
   std::optional<int64_t> max_tokens;          // absent: until the context is full
   SamplingParams sampling{1.0f, 0, 1.0f, 0};  // without its seed
-  std::optional<uint64_t> seed;               // absent: drawn for each prompt
+  std::optional<uint64_t> seed;  // of the first choice, the next one's is one more; absent: drawn for each
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;

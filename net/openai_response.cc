@@ -58,8 +58,7 @@ void OpenAiResponse::AppendDelta(std::string* out, const ChoiceDelta& delta, con
     return AppendChunk(out, ChoiceJson(index, absl::StrCat("\"text\":", Quote(delta.text)), delta.finish),
                        tail);
   }
-  if (!role_sent_) {
-    role_sent_ = true;
+  if (roles_sent_.insert(delta.choice).second) {
     AppendChunk(out, ChoiceJson(index, R"("delta":{"role":"assistant","content":""})", {}), tail);
   }
   if (!delta.text.empty()) {

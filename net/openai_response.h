@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,8 @@ class OpenAiResponse {
   OpenAiResponse(const OpenAiRequest& request, std::string_view model, std::string_view unique,
                  int64_t created);
 
-  // Streams: appends the SSE events of one delta. A delta without text gives none, unless it is a chat's
-  // first (its event carries the role) or a choice's last.
+  // Streams: appends the SSE events of one delta. A delta without text gives none, unless it is a choice's last, or in
+  // chat its first (whose event carries the role).
   void AppendDelta(std::string* out, const ChoiceDelta& delta, const Usage& usage);
   // Streams: the usage, where it was asked for, and [DONE].
   void AppendEnd(std::string* out, const Usage& usage) const;
@@ -36,8 +37,8 @@ class OpenAiResponse {
   bool chat_;
   bool include_usage_;
   bool continuous_usage_;
-  bool role_sent_ = false;
-  std::string head_;  // what every object of the answer begins with, without the "object" field
+  std::set<int> roles_sent_;  // chat: choices whose first chunk was sent
+  std::string head_;          // what every object of the answer begins with, without the "object" field
 };
 
 // {"object": "list", "data": [the one model]}

@@ -30,7 +30,6 @@ absl::StatusOr<PreparedPrompt> Prepare(const OpenAiRequest& request, const Model
   prepared.request.max_tokens =
       std::min(request.max_tokens.value_or(context), std::max<int64_t>(1, context - length));
   prepared.request.sampling = request.sampling;
-  prepared.request.sampling.seed = request.seed.has_value() ? *request.seed : DrawSeed();
   prepared.request.ignore_eos = request.ignore_eos;
   prepared.request.stop_ids = request.stop_token_ids;
   return prepared;
@@ -62,6 +61,17 @@ absl::StatusOr<PreparedPrompt> PrepareChat(const OpenAiRequest& request, const M
   return prepared;
 }
 
+// The prompt's n choices differ in their seeds alone.
+void AddChoices(const OpenAiRequest& request, PreparedPrompt prompt, std::vector<PreparedPrompt>& choices) {
+  for (int64_t i = 0; i < request.n; ++i) {
+    PreparedPrompt choice = prompt;
+    SamplingParams& sampling = choice.request.sampling;
+    sampling.seed = request.seed.has_value() ? *request.seed + static_cast<uint64_t>(i) : DrawSeed();
+    choice.counts_prompt = i == 0;
+    choices.push_back(std::move(choice));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& request,
@@ -69,11 +79,11 @@ absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& 
   std::vector<PreparedPrompt> prepared;
   if (request.endpoint == Endpoint::kChat) {
     TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareChat(request, model));
-    prepared.push_back(std::move(prompt));
+    AddChoices(request, std::move(prompt), prepared);
   }
   for (const PromptInput& input : request.prompts) {
     TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareCompletion(request, model, input));
-    prepared.push_back(std::move(prompt));
+    AddChoices(request, std::move(prompt), prepared);
   }
   return prepared;
 }

@@ -98,6 +98,27 @@ TEST(Completions, SeveralPromptsGiveSeveralChoices) {
             json::parse(R"({"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15})"));
 }
 
+// Side by side, of one prompt that is counted once; each with a seed of its own.
+TEST(Completions, NGivesEveryPromptSeveralChoices) {
+  TestServer server;
+  HttpClient client(server.port());
+  const json body =
+      Json(client.Post(kCompletions, R"({"prompt": ["ab", "xyz"], "max_tokens": 4, "n": 3, "seed": 7})"));
+  ASSERT_EQ(body["choices"].size(), 6u);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(body["choices"][i]["index"], i);
+    EXPECT_EQ(body["choices"][i]["text"], i < 3 ? "abab" : "xyzx");
+  }
+  EXPECT_EQ(body["usage"],
+            json::parse(R"({"prompt_tokens": 7, "completion_tokens": 24, "total_tokens": 31})"));
+  std::vector<uint64_t> seeds;
+  for (const GenerateRequest& request : server.generator.requests()) seeds.push_back(request.sampling.seed);
+  EXPECT_EQ(seeds, (std::vector<uint64_t>{7, 8, 9, 7, 8, 9}));
+  client.Post(kCompletions, R"({"prompt": "a", "n": 2})");
+  const auto requests = server.generator.requests();
+  EXPECT_NE(requests[6].sampling.seed, requests[7].sampling.seed);
+}
+
 TEST(Completions, EchoPutsThePromptInFront) {
   TestServer server(Replies("!"));
   HttpClient client(server.port());
@@ -206,6 +227,15 @@ TEST(Chat, GoesThroughTheTemplateAndStopsAtTheEndOfTheTurn) {
   const ChatMessage message{"user", "q"};
   EXPECT_EQ(request.prompt, server.chat->Apply({&message, 1}, true).value());
   EXPECT_EQ(request.stop_ids, (std::vector<int32_t>{FakeTokenizer::kEndOfTurn}));
+}
+
+TEST(Chat, NGivesSeveralChoices) {
+  TestServer server(Replies("hi"));
+  HttpClient client(server.port());
+  const json body = Json(client.Post(kChat, R"({"messages": [{"role": "user", "content": "a"}], "n": 2})"));
+  ASSERT_EQ(body["choices"].size(), 2u);
+  EXPECT_EQ(body["choices"][1]["index"], 1);
+  EXPECT_EQ(body["choices"][1]["message"]["content"], "hi");
 }
 
 TEST(Chat, AnUnknownRoleIs400) {

@@ -94,8 +94,11 @@ TEST(RefusedRequests, NameStreamOptions) {
 // What is known and cannot be honoured is refused: an answer without it would look right and be wrong.
 TEST(RefusedRequests, NameWhatThisVersionCannotDo) {
   const Case cases[] = {
-      {kText, R"({"prompt": "a", "n": 2})", "n"},
+      {kText, R"({"prompt": "a", "n": 0})", "n"},
+      {kText, R"({"prompt": "a", "n": 129})", "n"},
       {kText, R"({"prompt": "a", "n": "1"})", "n"},
+      {kText, R"({"prompt": ["a", "b", "c", "d", "e", "f", "g", "h", "i"], "n": 128})", "n"},
+      {kText, R"({"prompt": "a", "n": 3, "best_of": 4})", "best_of"},
       {kText, R"({"prompt": "a", "best_of": 2})", "best_of"},
       {kText, R"({"prompt": "a", "presence_penalty": 0.5})", "presence_penalty"},
       {kText, R"({"prompt": "a", "frequency_penalty": -0.5})", "frequency_penalty"},
@@ -181,6 +184,12 @@ TEST(OpenAiRequest, TakesNeutralValuesNullsAndUnknownFields) {
       "seed": null, "stop": null, "max_tokens": null, "stream_options": null, "top_k": -1, "never_heard_of": [1]})");
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->sampling.top_k, 0);
+}
+
+TEST(OpenAiRequest, TakesSeveralChoices) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": ["a", "b"], "n": 128, "best_of": 128})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->n, 128);
 }
 
 TEST(OpenAiRequest, ReadsTheFourShapesOfAPrompt) {

@@ -70,6 +70,33 @@ TEST(CompletionStreams, InterleaveSeveralPromptsByIndex) {
   EXPECT_EQ(events.back(), "[DONE]");
 }
 
+// Each choice has its own first and last chunk.
+TEST(ChatStreams, InterleaveSeveralChoices) {
+  TestServer server(Replies("hey"));
+  HttpClient client(server.port());
+  client.Send(
+      PostRequest(kChat, R"({"messages": [{"role": "user", "content": "a"}], "n": 2, "stream": true})"));
+  ASSERT_EQ(client.ReadHead().status, 200);
+  const std::vector<std::string> events = ReadEvents(client);
+  int roles[2] = {}, ends[2] = {};
+  for (const std::string& event : events) {
+    const json chunk = json::parse(event, nullptr, false);
+    if (!chunk.is_object()) continue;
+    for (const json& choice : chunk["choices"]) {
+      const int index = choice["index"];
+      ASSERT_TRUE(index == 0 || index == 1);
+      roles[index] += choice["delta"].contains("role") ? 1 : 0;
+      ends[index] += choice["finish_reason"].is_null() ? 0 : 1;
+    }
+  }
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(StreamText(events, i), "hey");
+    EXPECT_EQ(roles[i], 1);
+    EXPECT_EQ(ends[i], 1);
+  }
+  EXPECT_EQ(events.back(), "[DONE]");
+}
+
 TEST(CompletionStreams, HoldBackSplitCharactersAndStopStrings) {
   TestServer server(Replies("a\xC3\xA4 END b"));
   HttpClient client(server.port());
