@@ -5,33 +5,10 @@
 #include <vector>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/segment_sum.h"
 
 namespace ternion::cpu {
 namespace {
-
-constexpr size_t kSegment = 256;
-
-// Sum over segments of 256 columns: each segment's own sum first, then the segments in order.
-class SegmentSum {
- public:
-  void Add(int32_t id, double value) {
-    const auto segment = static_cast<size_t>(id) / kSegment;
-    if (segment != segment_) Close(segment);
-    part_ += value;
-  }
-  double total() const { return total_ + part_; }
-
- private:
-  void Close(size_t next) {
-    total_ += part_;
-    part_ = 0;
-    segment_ = next;
-  }
-
-  size_t segment_ = 0;
-  double part_ = 0;
-  double total_ = 0;
-};
 
 int32_t Largest(absl::Span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());

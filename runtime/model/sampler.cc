@@ -4,34 +4,9 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/cpu/segment_sum.h"
+
 namespace ternion {
-namespace {
-
-constexpr size_t kSegment = 256;
-
-// Sum over segments of 256 ids: each segment's own sum first, then the segments in order.
-class SegmentSum {
- public:
-  void Add(int32_t id, double value) {
-    const auto segment = static_cast<size_t>(id) / kSegment;
-    if (segment != segment_) Close(segment);
-    part_ += value;
-  }
-  double total() const { return total_ + part_; }
-
- private:
-  void Close(size_t next) {
-    total_ += part_;
-    part_ = 0;
-    segment_ = next;
-  }
-
-  size_t segment_ = 0;
-  double part_ = 0;
-  double total_ = 0;
-};
-
-}  // namespace
 
 SampleRow DrawAt(const SamplingParams& params, int64_t position) {
   return {params.temperature, params.top_k, params.top_p,
@@ -60,7 +35,7 @@ double PhiloxUniform(uint64_t key, uint64_t counter) {
 
 double NegativeLogLikelihood(absl::Span<const float> logits, int32_t target) {
   const double top = logits[ArgMax(logits)];
-  SegmentSum sum;
+  cpu::SegmentSum sum;
   for (size_t i = 0; i < logits.size(); ++i) {
     sum.Add(static_cast<int32_t>(i), std::exp(static_cast<double>(logits[i]) - top));
   }
