@@ -311,19 +311,14 @@ void Job::MakePeers() {
   const int64_t width = std::max(int64_t{shape.heads} * shape.head_dim, shape.ffn);
   auto peers = MakeCudaPeerExchange(*backend_, grid_.tp_rank(), grid_.tp, engine_options_.one_shot_tokens,
                                     width, shape.hidden, gather);
-  const Failure agreed = Agree({peers.status(), kFailed});
-  if (agreed.status.ok()) {
+  absl::Status shared = Agree({peers.status(), kFailed}).status;
+  if (shared.ok()) {
     engine_->UsePeers(*std::move(peers));
-    const absl::Status opened = grid_.pp == 1 ? engine_->OpenTable(gather) : absl::OkStatus();
-    if (!opened.ok() && mpi_.rank() == 0) {
-      spdlog::warn("GPUs cannot read each other's embeddings ({}): they go through NCCL, which takes longer",
-                   std::string(opened.message()));
-    }
-    return;
+    if (grid_.pp == 1) shared = engine_->OpenTable(gather);
   }
-  if (mpi_.rank() == 0) {
-    spdlog::warn("GPUs cannot write to each other ({}): small exchanges go through NCCL, which takes longer",
-                 std::string(agreed.status.message()));
+  if (!shared.ok() && mpi_.rank() == 0) {
+    spdlog::warn("GPUs cannot share all memory ({}): what they cannot goes through NCCL, which takes longer",
+                 std::string(shared.message()));
   }
 }
 
@@ -381,8 +376,11 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   };
   const auto progress = [this] { return engine_->Progress(); };
   Coordinator coordinator(limits, grid_.sampler_rank() == 0, send, step, progress);
-  if (limits.plans_ahead) coordinator.StepsRunAhead([this] { return engine_->Finish(); });
-  if (cuda_ && grid_.pp > 1) coordinator.StepsRunAhead(nullptr);
+  if (limits.plans_ahead) {
+    coordinator.StepsRunAhead([this] { return engine_->Finish(); });
+  } else if (cuda_ && grid_.pp > 1) {
+    coordinator.StepsRunAhead(nullptr);
+  }
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = &coordinator;

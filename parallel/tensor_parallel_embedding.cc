@@ -19,6 +19,7 @@ class IdOwners {
     for (int r = 0; r < ranks; ++r) ranges_.push_back(SplitEvenly(vocab, kVocabUnit, ranks, r));
   }
   const Range& range(int rank) const { return ranges_[rank]; }
+  absl::Span<const Range> ranges() const { return ranges_; }
   int OwnerOf(int64_t id) const {
     for (size_t r = 0; r < ranges_.size(); ++r) {
       if (ranges_[r].begin <= id && id < ranges_[r].end) return static_cast<int>(r);
@@ -106,9 +107,7 @@ absl::Status TensorParallel::EmbedRows(TensorView<const BFloat16> table, int64_t
 absl::Status TensorParallel::OpenTable(TensorView<const BFloat16> table, int64_t vocab,
                                        GatherStrings gather) {
   CHECK(peers_ != nullptr, "peers open a table");
-  std::vector<Range> rows;
-  for (int r = 0; r < size(); ++r) rows.push_back(SplitEvenly(vocab, kVocabUnit, size(), r));
-  return peers_->OpenTable(table, rows, gather);
+  return peers_->OpenTable(table, IdOwners(vocab, size()).ranges(), gather);
 }
 
 }  // namespace ternion

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernels/cuda/small_copies.h"
 
@@ -37,31 +38,33 @@ StagingRing::~StagingRing() {
 void StagingRing::UploadTo(void* device, const void* host, size_t bytes) {
   if (bytes == 0) return;
   if (bytes <= kSmallCopyBytes) return UploadSmall(device, host, bytes, stream_);
-  CUDA_CHECK(cudaMemcpyAsync(device, Stage(host, bytes), bytes, cudaMemcpyHostToDevice, stream_));
+  Copy(device, Place(bytes), host, bytes);
 }
 
 const void* StagingRing::UploadBytes(const void* host, size_t bytes) {
   if (bytes == 0) return nullptr;
-  char* const staged = Stage(host, bytes);
-  char* const device = device_ + (staged - host_);
+  const size_t place = Place(bytes);
+  char* const device = device_ + place;
   if (bytes <= kSmallCopyBytes) {
     UploadSmall(device, host, bytes, stream_);
-    return device;
+  } else {
+    Copy(device, place, host, bytes);
   }
-  CUDA_CHECK(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_));
   return device;
 }
 
-char* StagingRing::Stage(const void* host, size_t bytes) {
+size_t StagingRing::Place(size_t bytes) {
   if (Aligned(bytes) > bytes_) Grow(Aligned(bytes));
   if (next_ + Aligned(bytes) > bytes_) {
     CUDA_CHECK(cudaStreamSynchronize(stream_));  // a round is over
     next_ = 0;
   }
-  char* const staged = host_ + next_;
-  next_ += Aligned(bytes);
-  std::memcpy(staged, host, bytes);
-  return staged;
+  return std::exchange(next_, next_ + Aligned(bytes));
+}
+
+void StagingRing::Copy(void* device, size_t place, const void* host, size_t bytes) {
+  std::memcpy(host_ + place, host, bytes);
+  CUDA_CHECK(cudaMemcpyAsync(device, host_ + place, bytes, cudaMemcpyHostToDevice, stream_));
 }
 
 void StagingRing::Grow(size_t bytes) {

@@ -45,7 +45,8 @@ class StagingRing {
 
  private:
   const void* UploadBytes(const void* host, size_t bytes);
-  char* Stage(const void* host, size_t bytes);  // the place in host_
+  size_t Place(size_t bytes);  // in host_ and in device_
+  void Copy(void* device, size_t place, const void* host, size_t bytes);
   void Grow(size_t bytes);
 
   cudaStream_t stream_;

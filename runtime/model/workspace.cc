@@ -26,7 +26,6 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
   const int64_t segments = row / segment + 1;
   const int64_t all_segments = std::max({h, all_attention, config.shape.ffn}) / segment + 1;
   return {{&Workspace::residual, tokens * h * 4},
-          {&Workspace::normed, tokens * h * 4},
           {&Workspace::segments, tokens * segments * 4},
           {&Workspace::all_segments, tokens * all_segments * 4},
           {&Workspace::codes, tokens * row},

@@ -9,11 +9,11 @@
 
 namespace ternion {
 
-// A stage's activations, allocated once for steps of up to `tokens` tokens. Layers share them; each name is written
-// and read within one layer, but for codes and input_scales, which a layer may make for the next one. T: a step's tokens; owned: the rows this rank keeps the residual of.
+// A stage's activations, allocated once for steps of up to `tokens` tokens. Layers share them; each name is written and
+// read within one layer, but for codes and input_scales, which a layer may make for the next one. T: a step's tokens;
+// owned: the rows this rank keeps the residual of.
 struct Workspace {
   Buffer residual;       // float32 [owned, h]
-  Buffer normed;         // float32 [owned, h]
   Buffer segments;       // float32 [T, segments of the widest row on this rank]
   Buffer all_segments;   // float32 [T, segments of the widest row]
   Buffer codes;          // int8 [T, widest row here]

@@ -116,8 +116,7 @@ std::vector<Scheduler::Notice> Scheduler::FailAll(const absl::Status& status) {
 
 std::optional<StepPlan> Scheduler::PlanStep() {
   Admit();
-  StepPlan plan;
-  std::vector<Planned> planned;
+  Draft draft;
   int64_t budget = TokensPerPlan();
   int64_t places = SequencesPerPlan();
   // Decoding sequences first (one token each), then prompts, both in order of admission.
@@ -127,18 +126,18 @@ std::optional<StepPlan> Scheduler::PlanStep() {
       if (is_decoding != decoding || !MayGoOn(*sequence)) continue;
       if (budget == 0 || places == 0) break;
       const int64_t tokens = std::min(sequence->unplanned(), budget);
-      AddToPlan(*sequence, tokens, plan, planned);
+      AddToPlan(*sequence, tokens, draft);
       budget -= tokens;
       --places;
     }
   }
+  StepPlan& plan = draft.plan;
   if (plan.sequences.empty()) return std::nullopt;
   plan.step = next_step_++;
   plan.released = std::exchange(released_, {});
-  plans_[plan.step] = std::move(planned);
-  last_draws_all_ = std::all_of(plan.sequences.begin(), plan.sequences.end(),
-                                [](const StepSequence& s) { return s.targets.empty(); });
-  return plan;
+  plans_[plan.step] = std::move(draft.planned);
+  last_scores_ = draft.scores;
+  return std::move(plan);
 }
 
 // Whether the sequence has tokens to plan; an awaited one, unless it is the last in any case.
@@ -146,7 +145,7 @@ bool Scheduler::MayGoOn(const Sequence& sequence) const {
   if (sequence.ended || sequence.unplanned() == 0) return false;
   if (sequence.awaited == 0) return true;
   const GenerateRequest& request = sequence.request;
-  return limits_.plans_ahead && last_draws_all_ && !request.hash_logits &&
+  return limits_.plans_ahead && !last_scores_ && !request.hash_logits &&
          sequence.length() < limits_.max_model_len &&
          sequence.generated + sequence.awaited < request.max_tokens;
 }
@@ -180,7 +179,7 @@ void Scheduler::Admit() {
   }
 }
 
-void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, std::vector<Planned>& planned) {
+void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft) {
   StepSequence share;
   share.id = sequence.id;
   share.position = sequence.planned;
@@ -205,11 +204,11 @@ void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, st
   ++sequence.plans_in_flight;
   if (share.sample) {
     ++sequence.awaited;
-    sequence.draw = static_cast<int32_t>(std::count_if(plan.sequences.begin(), plan.sequences.end(),
-                                                       [](const StepSequence& s) { return s.sample; }));
+    sequence.draw = draft.draws++;
   }
-  planned.push_back({share.id, tokens, share.sample || !share.targets.empty()});
-  plan.sequences.push_back(std::move(share));
+  draft.scores |= !targets.empty();
+  draft.planned.push_back({share.id, tokens, share.sample || !share.targets.empty()});
+  draft.plan.sequences.push_back(std::move(share));
 }
 
 std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {

@@ -95,6 +95,13 @@ class Scheduler {
     int64_t tokens = 0;
     bool answers = false;
   };
+  // A plan in the making.
+  struct Draft {
+    StepPlan plan;
+    std::vector<Planned> planned;
+    int32_t draws = 0;    // sequences that sample
+    bool scores = false;  // some do not draw, but answer for each token
+  };
 
   absl::Status Validate(const GenerateRequest& request) const;
   int64_t PositionsOf(const GenerateRequest& request) const;
@@ -102,7 +109,7 @@ class Scheduler {
   int64_t TokensPerPlan() const;
   void Admit();
   bool MayGoOn(const Sequence& sequence) const;
-  void AddToPlan(Sequence& sequence, int64_t tokens, StepPlan& plan, std::vector<Planned>& planned);
+  void AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft);
   std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
   Sequence* Find(uint64_t id);
@@ -113,8 +120,7 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   SequenceList running_;  // in order of admission
   std::map<uint64_t, std::vector<Planned>> plans_;
-  bool last_draws_all_ =
-      false;  // every sequence of the last plan draws one id or nothing, so draws are counted by sequence
+  bool last_scores_ = false;  // the last plan: its draws cannot be told by number
   std::vector<uint64_t> released_;
   uint64_t next_id_ = 1;
   uint64_t next_step_ = 1;

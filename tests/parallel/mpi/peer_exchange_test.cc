@@ -1,67 +1,18 @@
-#include "kernels/peer_exchange.h"
-
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <random>
-#include <string>
-#include <thread>
 #include <vector>
 
-#include "kernels/device_memory_query.h"
-#include "parallel/tensor_parallel.h"
-#include "tests/parallel/mpi/session.h"
-#include "tests/support/backends.h"
+#include "tests/parallel/mpi/peer_fixture.h"
 
 namespace ternion {
 namespace {
 
-constexpr int64_t kFewTokens = 16;
-constexpr int64_t kMostTokens = 2000;
-constexpr int64_t kWidth = 4096;
-constexpr int64_t kHidden = 8192;
-
-// CUDA devices that write to each other's memory; ranks share one where there are fewer, which takes longer.
-class PeerExchangeTest : public testing::Test {
+class PeerExchangeTest : public PeerTest {
  protected:
-  void SetUp() override {
-    const MpiSession& session = TestSession();
-    if (session.size() == 1 || session.size() > kMostPeers) GTEST_SKIP() << "needs two ranks, or a few";
-    if (CudaDeviceCount() == 0) GTEST_SKIP() << "needs a CUDA device";
-    auto backend = MakeCudaBackend(session.local_rank() % CudaDeviceCount());
-    ASSERT_TRUE(backend.ok()) << backend.status();
-    backend_ = *std::move(backend);
-    auto group = session.Split(0, session.rank());
-    ASSERT_TRUE(group.ok()) << group.status();
-    group_ = *std::move(group);
-    auto ranks = TensorParallel::Create(backend_.get(), group_.get(), &bytes_, kMostTokens, kHidden);
-    ASSERT_TRUE(ranks.ok()) << ranks.status();
-    ranks_ = *std::move(ranks);
-    auto peers = MakeCudaPeerExchange(*backend_, rank(), size(), kFewTokens, kWidth, kHidden,
-                                      [&](std::string_view mine) { return session.AllGatherStrings(mine); });
-    if (!peers.ok()) GTEST_SKIP() << peers.status();
-    peers_ = peers->get();
-    ranks_->UsePeers(*std::move(peers));
-  }
-
-  void TearDown() override {
-    if (backend_ != nullptr) backend_->Synchronize();
-    TestSession().AllGatherStrings("");  // nobody's memory goes while another writes to it
-  }
-
-  int rank() const { return TestSession().rank(); }
-  int size() const { return TestSession().size(); }
-  Backend& backend() { return *backend_; }
-
-  // Ranks do not keep step.
-  void Wander() {
-    std::this_thread::sleep_for(std::chrono::microseconds(random_() % 300));
-    if (random_() % 4 == 0) backend_->Synchronize();
-  }
-
   // Numbers that every rank can make for every other. Of each 16 rows one is all zeros, one tiny and one huge; one has
   // what is no number.
   static std::vector<float> Floats(int of_rank, int64_t rows, int64_t cols, uint32_t seed) {
@@ -120,23 +71,6 @@ class PeerExchangeTest : public testing::Test {
     std::vector<float> x = RandomFloats(tokens, seed * 16 + 8 + static_cast<uint32_t>(of_rank));
     for (float& value : x) value = std::abs(value) * 100;
     return x;
-  }
-
-  // Floats are the same bits, or none is a number.
-  template <typename T>
-  static int64_t Different(const std::vector<T>& got, const std::vector<T>& want) {
-    if (got.size() != want.size()) return -1;
-    int64_t count = 0;
-    for (size_t i = 0; i < got.size(); ++i) {
-      const bool no_numbers = got[i] != got[i] && want[i] != want[i];
-      count += !no_numbers && std::memcmp(&got[i], &want[i], sizeof(T)) != 0;
-    }
-    return count;
-  }
-
-  template <typename T>
-  static std::vector<T> RowsOf(const std::vector<T>& x, const Range& rows, int64_t cols) {
-    return {x.begin() + rows.begin * cols, x.begin() + rows.end * cols};
   }
 
   void CheckReduceLossy(WireFormat format, int64_t tokens, int64_t n, bool with_extra, uint32_t seed) {
@@ -258,13 +192,6 @@ class PeerExchangeTest : public testing::Test {
     }
     ASSERT_EQ(Different(scales.Read(), want_scales.Read()), 0);
   }
-
-  WireBytes bytes_;
-  std::unique_ptr<Communicator> group_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<TensorParallel> ranks_;
-  PeerExchange* peers_ = nullptr;
-  std::minstd_rand random_{static_cast<uint32_t>(TestSession().rank()) + 1};
 };
 
 TEST_F(PeerExchangeTest, ReduceLossy) {
@@ -346,74 +273,6 @@ TEST_F(PeerExchangeTest, SubNormQuantize) {
           ASSERT_NO_FATAL_FAILURE(CheckSubNormQuantize(tokens, n, segment, keep, ++seed));
       }
     }
-  }
-}
-
-// Every bit, of empty words too; more rows than a section of an inbox holds go in slices.
-TEST_F(PeerExchangeTest, GatherLogits) {
-  uint32_t seed = 1;
-  for (const int64_t most : {4, 64, 252, 256, 1000, 16128, 64128}) {
-    for (const int64_t tokens : {1, 5, 64}) {
-      std::vector<int64_t> columns;
-      for (int r = 0; r < size(); ++r) columns.push_back(r % 2 == 0 ? most : most / 8 * 4);
-      const int64_t width = std::accumulate(columns.begin(), columns.end(), int64_t{0});
-      std::minstd_rand random(++seed);
-      std::vector<float> rows(tokens * width);
-      for (size_t i = 0; i < rows.size(); ++i) {
-        const uint32_t bits = i / 40 % 3 == 0 ? 0x80000000u : static_cast<uint32_t>(random()) * 2;
-        std::memcpy(&rows[i], &bits, sizeof(bits));
-      }
-      const int64_t begin = std::accumulate(columns.begin(), columns.begin() + rank(), int64_t{0});
-      std::vector<float> own;
-      for (int64_t t = 0; t < tokens; ++t) {
-        const auto first = rows.begin() + t * width + begin;
-        own.insert(own.end(), first, first + columns[rank()]);
-      }
-      const DeviceMatrix<float> mine(backend(), tokens, columns[rank()], own), all(backend(), tokens, width);
-      ASSERT_TRUE(peers_->TakesColumns(columns));
-      Wander();
-      ASSERT_TRUE(ranks_->GatherLogits(mine, columns, all).ok());
-      const std::vector<float> got = all.Read();
-      ASSERT_EQ(std::memcmp(got.data(), rows.data(), rows.size() * sizeof(float)), 0)
-          << tokens << " x " << most;
-    }
-  }
-  ASSERT_TRUE(ranks_->Health().ok());
-}
-
-// Rows of every member's part, by ids that the host knows and by such as only the device does.
-TEST_F(PeerExchangeTest, EmbedRows) {
-  constexpr int64_t kVocab = 256 * 5 + 36;
-  for (const int64_t h : {30, 2560}) {
-    const std::vector<BFloat16> table = RandomBf16(kVocab * h, 3);
-    const Range part = SplitEvenly(kVocab, 256, size(), rank());
-    const DeviceMatrix<BFloat16> mine(backend(), part.size(), h, RowsOf(table, part, h));
-    EXPECT_EQ(ranks_->TakesDrawn(), h != 30) << "a table was opened before";
-    ASSERT_TRUE(ranks_
-                    ->OpenTable(mine, kVocab,
-                                [&](std::string_view text) { return TestSession().AllGatherStrings(text); })
-                    .ok());
-    ASSERT_TRUE(ranks_->TakesDrawn());
-    for (const int64_t tokens : {1, 16, 700}) {
-      std::minstd_rand random(static_cast<uint32_t>(tokens));
-      std::vector<int32_t> ids, drawn(8), asked;
-      for (int32_t& id : drawn) id = static_cast<int32_t>(random() % kVocab);
-      for (int64_t t = 0; t < tokens; ++t) {
-        const bool known = random() % 2 == 0;
-        asked.push_back(static_cast<int32_t>(known ? random() % kVocab : ~(random() % drawn.size())));
-        ids.push_back(known ? asked.back() : drawn[~asked.back()]);
-      }
-      const Range owned = ranks_->OwnedRows(tokens);
-      std::vector<float> want;
-      for (int64_t t = owned.begin; t < owned.end; ++t) {
-        for (int64_t i = 0; i < h; ++i) want.push_back(Widen(table[ids[t] * h + i]));
-      }
-      const DeviceMatrix<int32_t> on_device(backend(), 1, 8, drawn);
-      const DeviceMatrix<float> out(backend(), owned.size(), h);
-      ASSERT_TRUE(ranks_->EmbedRows(mine, kVocab, asked, on_device, out).ok());
-      ASSERT_EQ(Different(out.Read(), want), 0) << tokens << " x " << h;
-    }
-    TestSession().AllGatherStrings("");  // the table goes when nobody reads it
   }
 }
 
