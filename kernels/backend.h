@@ -26,15 +26,27 @@ struct RowInput {
 
 // How a column is drawn from a row of logits: the top_k largest are kept, of these the softmax at the temperature is
 // taken, of that the fewest likeliest whose weights reach top_p of the whole are kept, at least one; equal logits rank
-// by column, the lower first. Then the first column, in ascending order, whose running weight exceeds `uniform` of
-// the kept weights.
+// by column, the lower first. Of these go those whose weight is under min_p of the largest one's. Then the first column,
+// in ascending order, whose running weight exceeds `uniform` of the kept weights. A logit of -infinity is never drawn
+// unless all are.
 struct SampleRow {
   float temperature = 0;  // 0: the largest logit
   int32_t top_k = 0;      // 0: all
   float top_p = 1;        // (0, 1]
   double uniform = 0;     // the random number, [0, 1)
+  float min_p = 0;        // [0, 1]
 
   constexpr bool takes_largest() const { return temperature == 0.0f || top_k == 1; }
+};
+
+// A logit x becomes y = x + add, then y / repetition where y > 0, else y * repetition (arXiv 1909.05858, section 4.1),
+// then y - subtract.
+struct LogitChange {
+  int32_t row = 0;
+  int32_t column = 0;
+  float add = 0;         // logit_bias; -infinity forbids the column
+  float repetition = 1;  // > 0
+  float subtract = 0;    // presence and frequency penalties
 };
 
 // Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
@@ -185,6 +197,14 @@ class Backend {
 
   // ids[t] = the largest logit's column; the lowest of equals.  logits [T, vocab], ids [1, T]
   virtual void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) = 0;
+  // Changes single logits; of a row and column there is one change at most.     logits [T, vocab]
+  virtual void ChangeLogits(TensorView<float> logits, absl::Span<const LogitChange> changes_host) = 0;
+  // Natural logarithms of the softmax of each row: logprobs[t][0] is that of column ids[t], logprobs[t][1 + i] that of
+  // top_ids[t][i], the row's i-th largest logit; equal ones rank by column, the lower first. k = top_ids.cols() may be 0.
+  // The sum of exp(x - max) is added in an order fixed by the column. CPU: float64, by segments of 256 columns in
+  // ascending order.                        logits [T, vocab], ids [1, T], top_ids [T, k], logprobs [T, 1 + k]
+  virtual void Logprobs(TensorView<const float> logits, TensorView<const int32_t> ids,
+                        TensorView<int32_t> top_ids, TensorView<float> logprobs) = 0;
   // ids[t] = the column drawn from logits[t] by rows_host[t].    logits [T, vocab], ids [1, T]
   // Every draw depends on its row alone. CPU: weights in float64, added by segments of 256 columns in ascending order.
   // CUDA: weights rounded to multiples of 2^-40 and added exactly.

@@ -21,6 +21,7 @@ class Sampler {
  private:
   void KeepTopK(absl::Span<const float> logits, int64_t k);
   void KeepTopP(absl::Span<const float> logits, float p);
+  void KeepMinP(float p);
   int32_t Draw(double uniform) const;
 
   std::vector<int32_t> kept_;   // ids that may be drawn
@@ -38,6 +39,7 @@ int32_t Sampler::Sample(absl::Span<const float> logits, const SampleRow& how) {
         std::exp((static_cast<double>(logits[kept_[i]]) - top) / static_cast<double>(how.temperature));
   }
   if (how.top_p < 1.0f) KeepTopP(logits, how.top_p);
+  if (how.min_p > 0.0f) KeepMinP(how.min_p);
   return Draw(how.uniform);
 }
 
@@ -72,6 +74,18 @@ void Sampler::KeepTopP(absl::Span<const float> logits, float p) {
   for (size_t i = 0; i < count; ++i) {
     kept_[i] = kept_[order[i]];
     weight_[i] = weight_[order[i]];
+  }
+  kept_.resize(count);
+  weight_.resize(count);
+}
+
+// The largest weight is 1.
+void Sampler::KeepMinP(float p) {
+  size_t count = 0;
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    if (weight_[i] < static_cast<double>(p)) continue;
+    kept_[count] = kept_[i];
+    weight_[count++] = weight_[i];
   }
   kept_.resize(count);
   weight_.resize(count);

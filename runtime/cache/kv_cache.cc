@@ -5,18 +5,38 @@
 
 namespace ternion {
 
+namespace {
+
+struct NamedFormat {
+  std::string_view name;
+  KvFormat format;
+};
+constexpr NamedFormat kFormats[] = {{"f32", KvFormat::kF32},         {"f16", KvFormat::kF16},
+                                    {"int8", KvFormat::kInt8},       {"int4", KvFormat::kInt4},
+                                    {"int3", KvFormat::kInt3},       {"int4-g32", KvFormat::kInt4G32},
+                                    {"int3-g32", KvFormat::kInt3G32}};
+
+}  // namespace
+
 absl::StatusOr<KvFormat> ParseKvFormat(std::string_view name) {
-  if (name == "f32") return KvFormat::kF32;
-  if (name == "f16") return KvFormat::kF16;
+  std::string names;
+  for (const NamedFormat& known : kFormats) {
+    if (name == known.name) return known.format;
+    absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(known.name));
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("--kv-cache ", ToAbsl(name), ": this version has f32 and f16"));
+      absl::StrCat("--kv-cache ", ToAbsl(name), " is not a format; there are ", names));
 }
 
-std::string_view KvFormatName(KvFormat format) { return format == KvFormat::kF32 ? "f32" : "f16"; }
+std::string_view KvFormatName(KvFormat format) {
+  for (const NamedFormat& known : kFormats) {
+    if (format == known.format) return known.name;
+  }
+  CHECK(false, "not a KV format");
+}
 
 int64_t KvCache::BlockBytes(KvFormat format, const HeadShard& heads) {
-  const int64_t value_bytes = format == KvFormat::kF32 ? 4 : 2;
-  return int64_t{2} * heads.kv_heads * heads.head_dim * kKvBlockTokens * value_bytes;
+  return heads.kv_heads * KvHeadBytes(format, heads.head_dim);
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(Backend& backend, KvFormat format, int64_t layers,

@@ -11,7 +11,8 @@
 
 namespace ternion {
 
-absl::StatusOr<KvFormat> ParseKvFormat(std::string_view name);  // f32, f16
+// f32, f16, int8, int4, int3, int4-g32, int3-g32; kInvalidArgument with the names.
+absl::StatusOr<KvFormat> ParseKvFormat(std::string_view name);
 std::string_view KvFormatName(KvFormat format);
 
 // The KV blocks of a stage's layers on one rank. A block id means the same positions on every rank and layer: rank 0's

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +20,11 @@ struct SamplingParams {
   int32_t top_k = 0;         // 0: no limit
   float top_p = 1.0f;        // (0, 1]
   uint64_t seed = 0;         // the same seed gives the same tokens, whatever else is in the batch
+  float min_p = 0.0f;        // [0, 1]: of the likeliest token's probability
+  // Of tokens that stand in the prompt or the answer (repetition), or in the answer alone (presence, frequency).
+  float repetition_penalty = 1.0f;  // > 0
+  float presence_penalty = 0.0f;    // subtracted once
+  float frequency_penalty = 0.0f;   // subtracted for each time
 };
 
 // One request for the engine: token ids in, token ids out. Text, stop strings and chat are made of this elsewhere.
@@ -26,8 +33,18 @@ struct GenerateRequest {
   int64_t max_tokens = 128;     // at least 1; generation also ends when the context is full
   SamplingParams sampling;
   bool ignore_eos = false;
-  bool hash_logits = false;       // fill TokenEvent::logits_hash
-  std::vector<int32_t> stop_ids;  // ends like an end-of-sequence id
+  bool hash_logits = false;                           // fill TokenEvent::logits_hash
+  std::vector<int32_t> stop_ids;                      // ends like an end-of-sequence id
+  std::vector<std::pair<int32_t, float>> logit_bias;  // (id, added to its logit); each id once
+  int64_t min_tokens = 0;  // neither an end-of-sequence id nor one of stop_ids is drawn before so many tokens
+  // How many of the likeliest tokens to tell with each generated token, and with the tokens of the prompt but the first;
+  // 0: that of the token alone; -1: nothing.
+  int32_t logprobs = -1;
+  int32_t prompt_logprobs = -1;
+  int32_t priority = 0;  // lower goes first; equal ones in order of their coming
+  // Neither waits longer for its turn, nor runs longer; the request then ends with kDeadlineExceeded.
+  std::chrono::steady_clock::time_point queue_deadline = std::chrono::steady_clock::time_point::max();
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   // Not empty: nothing is generated; the prompt is scored. target[i] follows prompt[i]; one event comes, with
   // negative_log_likelihood and finish kLength.
   std::vector<int32_t> score_targets;
@@ -36,13 +53,23 @@ struct GenerateRequest {
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
 std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "abort"
 
+// Natural logarithms of the probabilities that the model gives, before penalties, masks and temperature.
+struct TokenLogprobs {
+  float logprob = 0;                           // of the token itself
+  std::vector<std::pair<int32_t, float>> top;  // the likeliest tokens, first the likeliest
+};
+
 // One generated token, or the end of a request that failed.
 struct TokenEvent {
-  absl::Status status;                 // not ok: the request failed, and no other event follows
-  int32_t token = -1;                  // an end-of-sequence id comes too, with finish kStop
-  std::optional<FinishReason> finish;  // set on the last event
-  uint64_t logits_hash = 0;            // XXH64 of all logits rows of the request so far
-  double negative_log_likelihood = 0;  // of score_targets, natural logarithm, summed in order
+  absl::Status status;                    // not ok: the request failed, and no other event follows
+  int32_t token = -1;                     // an end-of-sequence id comes too, with finish kStop
+  std::optional<FinishReason> finish;     // set on the last event
+  uint64_t logits_hash = 0;               // XXH64 of all logits rows of the request so far
+  double negative_log_likelihood = 0;     // of score_targets, natural logarithm, summed in order
+  std::optional<TokenLogprobs> logprobs;  // where GenerateRequest::logprobs >= 0
+  std::vector<TokenLogprobs>
+      prompt_logprobs;        // with the first token, where asked for: of prompt[1], prompt[2], ...
+  int64_t cached_tokens = 0;  // with the first token: of the prompt, found in the prefix cache
 };
 // Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;

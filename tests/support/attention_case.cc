@@ -58,8 +58,7 @@ std::vector<KvSlice> AttentionCase::SlicesOf(const std::vector<StepPart>& step) 
 }
 
 size_t AttentionCase::cache_bytes() const {
-  const size_t element = format_ == KvFormat::kF32 ? 4 : 2;
-  return blocks_ * heads_.kv_heads * 2 * heads_.head_dim * kKvBlockTokens * element;
+  return blocks_ * heads_.kv_heads * KvHeadBytes(format_, heads_.head_dim);
 }
 
 DeviceMatrix<float> AttentionCase::Angles(Backend& backend) const {
