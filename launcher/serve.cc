@@ -24,6 +24,7 @@ namespace {
 struct ServeOptions {
   JobOptions job;
   ServerOptions server;
+  std::string tokenizer;  // a folder; empty: the model's
   std::vector<std::string> api_keys;
   std::string api_key_file;
   double drain_timeout = 30;  // seconds
@@ -79,11 +80,18 @@ class Service {
  public:
   explicit Service(ServeOptions& options) : options_(options) {}
 
-  absl::Status Bind() {
-    if (options_.job.model.empty()) {
-      return absl::InvalidArgumentError("serve needs a MODEL with a tokenizer; a synthetic one has none");
+  absl::Status Bind(const ModelConfig& config) {
+    const std::string& folder = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
+    if (folder.empty()) {
+      return absl::InvalidArgumentError(
+          "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json");
     }
-    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(folder + "/tokenizer.json"));
+    if (!options_.tokenizer.empty() && tokenizer_->vocab_size() > config.shape.vocab) {
+      return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", folder, " has ",
+                                                     tokenizer_->vocab_size(), " tokens, the model ",
+                                                     config.shape.vocab));
+    }
     if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
@@ -134,7 +142,7 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
   StartLogging(options.job, mpi.rank());
   Service service(options);
   Job::Body body;
-  body.before_load = [&](const Job::Plan&) { return service.Bind(); };
+  body.before_load = [&](const Job::Plan& plan) { return service.Bind(plan.config); };
   body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return service.Finish(run); };
   return Job::Run(mpi, options.job, body);
@@ -146,6 +154,7 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
+  AddOption(*command, "--tokenizer", options->tokenizer, "folder with the tokenizer.json; default: MODEL");
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,
