@@ -17,7 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/bench_serve_client.h"
-#include "launcher/bench_serve_file.h"
+#include "launcher/output_file.h"
 #include "launcher/bench_serve_load.h"
 #include "launcher/bench_serve_report.h"
 #include "launcher/bench_serve_svg.h"

@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "launcher/job_trace.h"
 #include "launcher/options.h"
+#include "launcher/output_file.h"
 #include "parallel/control_channel.h"
 #include "parallel/mpi_session.h"
 #include "parallel/process_grid.h"
@@ -62,15 +64,20 @@ class Job {
     int exit_code = kDone;
   };
 
-  Failure Prepare();                  // checks options, opens the model, compares ranks
-  Failure Load();                     // backend, weights
-  Failure Build();                    // groups, engine
-  Failure Connect();                  // control channel
+  Failure Prepare();         // checks options, opens the model, compares ranks
+  Failure Load();            // backend, weights
+  Failure Build();           // groups, engine
+  Failure Connect();         // control channel
+  absl::Status OpenTrace();  // on rank 0, where --trace asks for one
+  Failure StartTrace();
+  Failure WriteTrace();
   Failure RunRank(const Body& body);  // until the job ends
   Failure RunCoordinator(const Body& body);
   Failure RunWorker();
   absl::Status TellAnswers();
   Failure Fail(const absl::Status& status);
+  // One line on stderr, in the form that every command uses.
+  static void PrintError(const absl::Status& status);
   // The next frame, or nothing when a worker has to look after its steps first.
   absl::StatusOr<std::optional<Frame>> NextFrame();
   void OnFrame(int rank, const Frame& frame);
@@ -108,6 +115,8 @@ class Job {
   std::unique_ptr<Backend> backend_;
   StageWeights weights_;  // between Load and Build
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<OutputFile> trace_file_;  // between OpenTrace and StartTrace
+  std::unique_ptr<JobTrace> trace_;         // where one is written
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<ControlClient> client_;
   // Set while RunCoordinator runs; the control channel's callbacks reach it through here.

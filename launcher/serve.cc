@@ -146,6 +146,7 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
+  AddTraceOption(*command, options->job);
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,

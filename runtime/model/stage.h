@@ -20,6 +20,7 @@
 #include "runtime/model/layer.h"
 #include "runtime/model/weights.h"
 #include "runtime/model/workspace.h"
+#include "runtime/trace/trace.h"
 
 namespace ternion {
 
@@ -47,6 +48,9 @@ class Stage {
   // one; the last stage keeps the residual for Logits. An id < 0 stands for the ~id-th of those that the step before drew,
   // where TakesDrawn.
   absl::Status Forward(absl::Span<const int32_t> ids, absl::Span<const KvSlice> slices, const KvCache& cache);
+
+  // See Engine::UseTrace.
+  void UseTrace(Trace* trace) { trace_ = trace; }
 
   bool TakesDrawn() const { return grid_.pp == 1 && ranks_->TakesDrawn(); }
   // See TensorParallel::OpenTable; on the first stage.
@@ -76,6 +80,10 @@ class Stage {
 
  private:
   Stage() = default;
+  // What the stage starts from: embedded ids, or what the previous stage sends.
+  absl::Status MakeInput(absl::Span<const int32_t> ids, TensorView<float> x);
+  absl::Status AllLayers(absl::Span<const KvSlice> slices, const KvCache& cache, int64_t tokens,
+                         TensorView<float> x);
   absl::Status RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens, TensorView<float> x);
   absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                             TensorView<float> x);
@@ -112,6 +120,7 @@ class Stage {
   WireBytes* counters_ = nullptr;
   std::map<uint64_t, WireCount> replayed_bytes_;  // what the recorded step of a key sends
   Observer observer_;
+  Trace* trace_ = nullptr;
 };
 
 }  // namespace ternion

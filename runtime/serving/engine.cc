@@ -63,6 +63,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
   return engine;
 }
 
+void Engine::UseTrace(Trace* trace) {
+  trace_ = trace;
+  stage_->UseTrace(trace);
+}
+
 absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
   CHECK(!has_begun(), "the steps before were finished");
   TERNION_RETURN_IF_ERROR(Begin(plan));
@@ -70,6 +75,8 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
 }
 
 absl::Status Engine::Begin(const StepPlan& plan) {
+  TraceSpan span(trace_, "step");
+  span.SetStep(plan.step, plan.tokens(), static_cast<int64_t>(plan.sequences.size()));
   for (uint64_t id : plan.released) hashes_->Forget(id);
   std::vector<int32_t> ids;
   std::vector<KvSlice> slices;
@@ -95,6 +102,7 @@ absl::StatusOr<StepResult> Engine::Finish() {
   Begun begun = std::move(begun_.front());
   begun_.pop_front();
   if (!begun.drawn.empty()) {
+    const TraceSpan span(trace_, "take ids");
     const std::vector<int32_t> ids = stage_->TakeDrawn(static_cast<int64_t>(begun.drawn.size()));
     for (size_t i = 0; i < ids.size(); ++i) begun.result.sequences[begun.drawn[i]].token = ids[i];
   }

@@ -79,6 +79,7 @@ std::optional<Scheduler::Notice> Scheduler::Cancel(uint64_t id) {
   Sequence* sequence = Find(id);
   if (sequence == nullptr || sequence->ended) return std::nullopt;
   sequence->ended = true;
+  event.started = sequence->started;
   Notice notice{std::move(sequence->sink), event};
   Release();
   return notice;
@@ -180,6 +181,7 @@ void Scheduler::Admit() {
 }
 
 void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft) {
+  sequence.started = std::min(sequence.started, std::chrono::steady_clock::now());
   StepSequence share;
   share.id = sequence.id;
   share.position = sequence.planned;
@@ -235,6 +237,7 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const
   if (sequence.request.score_targets.empty()) --sequence.awaited;
   if (sequence.ended) return std::nullopt;
   TokenEvent event;
+  event.started = sequence.started;
   if (!sequence.request.score_targets.empty()) {
     sequence.negative_log_likelihood += answer.negative_log_likelihood;
     if (sequence.unplanned() > 0 || sequence.plans_in_flight > 0) return std::nullopt;

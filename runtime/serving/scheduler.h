@@ -83,6 +83,7 @@ class Scheduler {
     int64_t awaited = 0;  // tokens that plans in flight draw
     int32_t draw = 0;     // which of its plan's draws the last of them is
     double negative_log_likelihood = 0;
+    std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
     bool ended = false;  // no more events; blocks are given back when no plan holds it
 
     int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
