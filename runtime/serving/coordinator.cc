@@ -151,11 +151,11 @@ absl::Status Coordinator::StepOnce(std::unique_lock<std::mutex>& lock) {
     idle_ = true;
     return absl::OkStatus();
   }
-  planning.End();
+  planning.End(plan->step);
   lock.unlock();
   StepMeter::Phase sending(meter_, StepPhase::kSend);
   send_plan_(*plan);
-  sending.End();
+  sending.End(plan->step);
   meter_.CountStep(plan->tokens());
   StepMeter::Phase running(meter_, StepPhase::kRun);
   absl::StatusOr<StepResult> result = run_step_(*plan);

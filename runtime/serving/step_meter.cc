@@ -25,13 +25,13 @@ StepTimes StepTimes::operator-(const StepTimes& before) const {
   return since;
 }
 
-void StepMeter::Add(StepPhase phase, Clock::time_point begin, Clock::time_point end) {
+void StepMeter::Add(StepPhase phase, uint64_t step, Clock::time_point begin, Clock::time_point end) {
   const std::chrono::nanoseconds time = end - begin;
   phases_ns_[Index(phase)].fetch_add(time.count(), std::memory_order_relaxed);
   if (metrics_ != nullptr) metrics_->ObservePhase(phase, time);
   if (phase == StepPhase::kRun) return;
   since_step_ += time;
-  if (trace_ != nullptr) trace_->Add({kNames[Index(phase)], Trace::Track::kCoordinator, begin, end});
+  if (trace_ != nullptr) trace_->Add({kNames[Index(phase)], Trace::Track::kCoordinator, begin, end, step});
 }
 
 void StepMeter::CountStep(int64_t tokens) {

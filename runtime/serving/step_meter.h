@@ -40,7 +40,8 @@ class StepMeter {
   class Phase {
    public:
     Phase(StepMeter& meter, StepPhase phase) : meter_(meter), phase_(phase), begin_(Clock::now()) {}
-    void End() { meter_.Add(phase_, begin_, Clock::now()); }
+    // `step`: which one, for the trace; 0: not known.
+    void End(uint64_t step = 0) { meter_.Add(phase_, step, begin_, Clock::now()); }
 
    private:
     StepMeter& meter_;
@@ -53,7 +54,7 @@ class StepMeter {
   StepTimes Read() const;
 
  private:
-  void Add(StepPhase phase, Clock::time_point begin, Clock::time_point end);
+  void Add(StepPhase phase, uint64_t step, Clock::time_point begin, Clock::time_point end);
 
   Trace* trace_ = nullptr;
   ServingMetrics* metrics_ = nullptr;
