@@ -10,8 +10,14 @@
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/job.h"
+#include "launcher/job_metrics.h"
 
 namespace ternion {
+namespace {
+
+constexpr std::chrono::seconds kWireBytesInterval{1};
+
+}  // namespace
 
 absl::Status Job::OpenTrace() {
   if (mpi_.rank() != 0 || options_.trace.empty()) return absl::OkStatus();
@@ -34,6 +40,7 @@ Job::Failure Job::WriteTrace() {
 }
 
 Job::Failure Job::RunRank(const Body& body) {
+  hosts_ = mpi_.AllGatherStrings(mpi_.host());
   Failure failure = mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
   if (server_ != nullptr) server_->Stop();
   if (client_ != nullptr) client_->Stop();
@@ -58,6 +65,7 @@ Job::Failure Job::RunCoordinator(const Body& body) {
     coordinator.StepsRunAhead(nullptr);
   }
   if (trace_ != nullptr) coordinator.UseTrace(trace_->trace());
+  if (body.metrics != nullptr) StartMetrics(*body.metrics, coordinator);
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = &coordinator;
@@ -65,6 +73,7 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   absl::Status status = body.start(coordinator);
   if (status.ok()) status = coordinator.Run();
   if (body.finish) status = body.finish(status);
+  if (body.metrics != nullptr) body.metrics->BeforeScrape(nullptr);
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = nullptr;
@@ -75,8 +84,32 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   return {status, absl::IsInvalidArgument(status) ? kBadArguments : kFailed};
 }
 
+void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
+  coordinator.UseMetrics(&metrics);
+  wire_board_ = std::make_unique<WireByteBoard>(grid_, hosts_);
+  metrics.SetInfo({{"tp", absl::StrCat(grid_.tp)},
+                   {"pp", absl::StrCat(grid_.pp)},
+                   {"wire", options_.wire},
+                   {"kv_cache", options_.kv_cache},
+                   {"device", cuda_ ? "cuda" : "cpu"},
+                   {"version", TERNION_VERSION}});
+  metrics.BeforeScrape([this, &coordinator](ServingMetrics& scraped) {
+    scraped.SetQueue(coordinator.running(), coordinator.waiting());
+    scraped.SetCache(coordinator.free_blocks(), engine_options_.kv_blocks);
+    wire_board_->Set(0, engine_->wire_bytes().Read());
+    wire_board_->Show(scraped);
+    scraped.SetRank(0, true, 0);
+    for (int rank = 1; rank < grid_.size(); ++rank) {
+      const auto silent = server_->SilentFor(rank);
+      const std::chrono::duration<double> seconds = silent.value_or(std::chrono::nanoseconds(0));
+      scraped.SetRank(rank, silent.has_value(), seconds.count());
+    }
+  });
+}
+
 Job::Failure Job::RunWorker() {
   while (true) {
+    TellWireBytes();
     if (const absl::Status told = TellAnswers(); !told.ok()) return Fail(told);
     const absl::StatusOr<std::optional<Frame>> frame = NextFrame();
     if (!frame.ok()) return {frame.status(), kLostRank};
@@ -108,6 +141,16 @@ absl::Status Job::TellAnswers() {
   return absl::OkStatus();
 }
 
+void Job::TellWireBytes() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - told_at_ < kWireBytesInterval) return;
+  const WireCount count = engine_->wire_bytes().Read();
+  if (count == told_bytes_) return;
+  told_bytes_ = count;
+  told_at_ = now;
+  client_->Send({kWireBytesFrame, EncodeWireCount(count)});
+}
+
 absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
   // A device at work: its answer is looked for all the time, since the next step waits for it.
   if (engine_->has_begun()) {
@@ -116,6 +159,7 @@ absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
   }
   TERNION_ASSIGN_OR_RETURN(const bool moving, engine_->Progress());
   if (moving) return client_->NextWithin(kProgressInterval);
+  if (engine_->wire_bytes().Read() != told_bytes_) return client_->NextWithin(kWireBytesInterval);
   TERNION_ASSIGN_OR_RETURN(Frame frame, client_->Next());
   return std::optional<Frame>(std::move(frame));
 }
@@ -126,6 +170,11 @@ void Job::OnFrame(int rank, const Frame& frame) {
   if (frame.kind == kErrorFrame) {
     return coordinator_->OnFailure(
         absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
+  }
+  if (frame.kind == kWireBytesFrame) {
+    const std::optional<WireCount> count = DecodeWireCount(frame.payload);
+    if (wire_board_ != nullptr && count.has_value()) wire_board_->Set(rank, *count);
+    return;
   }
   absl::StatusOr<StepResult> result = DecodeResult(frame.payload);
   if (frame.kind == kResultFrame && result.ok()) return coordinator_->OnResult(*std::move(result));

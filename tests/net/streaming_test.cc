@@ -247,7 +247,6 @@ TEST(Streams, AClientThatIsTooFarBehindIsDropped) {
               "abab");
   }
   EXPECT_TRUE(server.generator.WaitForCancelled(1));
-  EXPECT_EQ(server.generator.active_requests(), 0);
   EXPECT_GT(rounds, 0);
   EXPECT_EQ(quick.Get("/health").status, 200);
 }
