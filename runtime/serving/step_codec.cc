@@ -21,6 +21,14 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
+  // A vector of plain numbers, at once: block tables of long contexts are most of a plan.
+  template <typename T>
+  void Numbers(const std::vector<T>& values) {
+    static_assert(std::is_arithmetic_v<T>);
+    Value(static_cast<uint32_t>(values.size()));
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  void Reserve(size_t bytes) { bytes_.reserve(bytes); }
   std::string Take() { return std::move(bytes_); }
 
  private:
@@ -53,6 +61,15 @@ class Reader {
     values.resize(count);
     for (T& value : values) each(value);
   }
+  template <typename T>
+  void Numbers(std::vector<T>& values) {
+    uint32_t count = 0;
+    Value(count);
+    if (count > rest_.size() / sizeof(T)) return Fail();
+    values.resize(count);
+    if (count > 0) std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    rest_.remove_prefix(count * sizeof(T));
+  }
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
  private:
@@ -75,23 +92,22 @@ void VisitSampling(Archive& archive, Sampling& s) {
 
 template <typename Archive, typename Sequence>
 void VisitSequence(Archive& archive, Sequence& s) {
-  const auto each = [&](auto& value) { archive.Value(value); };
   archive.Value(s.id);
   archive.Value(s.position);
-  archive.Vector(s.tokens, each);
-  archive.Vector(s.block_table, each);
+  archive.Numbers(s.tokens);
+  archive.Numbers(s.block_table);
   archive.Value(s.sample);
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
-  archive.Vector(s.targets, each);
+  archive.Numbers(s.targets);
 }
 
 template <typename Archive, typename Plan>
 void VisitPlan(Archive& archive, Plan& plan) {
   archive.Value(plan.step);
   archive.Vector(plan.sequences, [&](auto& s) { VisitSequence(archive, s); });
-  archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
+  archive.Numbers(plan.released);
 }
 
 template <typename Archive, typename Result>
@@ -105,10 +121,20 @@ void VisitResult(Archive& archive, Result& result) {
   });
 }
 
+// At least, so that the bytes are seldom moved.
+size_t PlanBytes(const StepPlan& plan) {
+  size_t bytes = 0;
+  for (const StepSequence& s : plan.sequences) {
+    bytes += sizeof(s) + (s.tokens.size() + s.block_table.size() + s.targets.size()) * sizeof(int32_t);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::string EncodePlan(const StepPlan& plan) {
   Writer writer;
+  writer.Reserve(PlanBytes(plan));
   VisitPlan(writer, plan);
   return writer.Take();
 }
