@@ -23,6 +23,7 @@ absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink si
   auto sequence = std::make_unique<Sequence>();
   sequence->id = next_id_++;
   sequence->tokens = request.prompt;
+  sequence->rules = LogitRules(request, limits_.eos_ids);
   sequence->request = std::move(request);
   sequence->sink = std::move(sink);
   waiting_.push_back(std::move(sequence));
@@ -51,6 +52,7 @@ absl::Status Scheduler::Validate(const GenerateRequest& request) const {
       }
     }
   }
+  TERNION_RETURN_IF_ERROR(CheckLogitRules(request, limits_.vocab));
   const int64_t need = BlocksFor(PositionsOf(request));
   if (need > blocks_.blocks()) {
     return absl::InvalidArgumentError(absl::StrCat("the request needs ", need, " KV blocks of ",
@@ -146,7 +148,7 @@ bool Scheduler::MayGoOn(const Sequence& sequence) const {
   if (sequence.awaited == 0) return true;
   const GenerateRequest& request = sequence.request;
   return limits_.plans_ahead && !last_scores_ && !request.hash_logits &&
-         sequence.length() < limits_.max_model_len &&
+         !sequence.rules.depends_on_tokens() && sequence.length() < limits_.max_model_len &&
          sequence.generated + sequence.awaited < request.max_tokens;
 }
 
@@ -179,6 +181,20 @@ void Scheduler::Admit() {
   }
 }
 
+namespace {
+
+// The ids that follow `tokens` tokens from `begin` on, where the request asks about them: about all of them when it is scored,
+// about the prompt's when it is told their log-probabilities.
+std::vector<int32_t> TargetsOf(const GenerateRequest& request, int64_t begin, int64_t tokens) {
+  const std::vector<int32_t>& targets = request.score_targets;
+  if (!targets.empty()) return {targets.begin() + begin, targets.begin() + begin + tokens};
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (request.prompt_logprobs < 0 || begin + 1 >= length) return {};
+  return {request.prompt.begin() + begin + 1, request.prompt.begin() + std::min(begin + tokens + 1, length)};
+}
+
+}  // namespace
+
 void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft) {
   StepSequence share;
   share.id = sequence.id;
@@ -191,23 +207,22 @@ void Scheduler::AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft) {
   }
   share.block_table.assign(sequence.block_table.begin(),
                            sequence.block_table.begin() + BlocksFor(sequence.planned + tokens));
-  const std::vector<int32_t>& targets = sequence.request.score_targets;
-  if (!targets.empty()) {
-    const auto target = targets.begin() + sequence.planned;
-    share.targets.assign(target, target + tokens);
-  }
-  share.sample = targets.empty() && tokens == sequence.unplanned();
+  share.targets = TargetsOf(sequence.request, sequence.planned, tokens);
+  share.prompt_logprobs = sequence.request.prompt_logprobs;
+  share.sample = !share.scores() && tokens == sequence.unplanned();
   share.hash_logits = sequence.request.hash_logits;
   share.sample_index = sequence.length();
   share.sampling = sequence.request.sampling;
   sequence.planned += tokens;
   ++sequence.plans_in_flight;
   if (share.sample) {
+    share.changes = sequence.rules.ChangesOf(sequence.generated + sequence.awaited);
+    share.logprobs = sequence.request.logprobs;
     ++sequence.awaited;
     sequence.draw = draft.draws++;
   }
-  draft.scores |= !targets.empty();
-  draft.planned.push_back({share.id, tokens, share.sample || !share.targets.empty()});
+  draft.scores |= !share.targets.empty();
+  draft.planned.push_back({share.id, tokens, share.sample, share.asks()});
   draft.plan.sequences.push_back(std::move(share));
 }
 
@@ -223,16 +238,18 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
     if (!planned.answers) continue;
     CHECK(answer != result.sequences.end() && answer->id == planned.id,
           "a step's answers are not its plan's");
-    if (std::optional<Notice> notice = TakeAnswer(*sequence, *answer++))
+    if (std::optional<Notice> notice = TakeAnswer(*sequence, planned, *answer++)) {
       notices.push_back(*std::move(notice));
+    }
   }
   plans_.erase(plan);
   Release();
   return notices;
 }
 
-std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const SequenceResult& answer) {
-  if (sequence.request.score_targets.empty()) --sequence.awaited;
+std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const Planned& planned,
+                                                       const SequenceResult& answer) {
+  if (planned.samples) --sequence.awaited;
   if (sequence.ended) return std::nullopt;
   TokenEvent event;
   if (!sequence.request.score_targets.empty()) {
@@ -241,14 +258,26 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const
     event.negative_log_likelihood = sequence.negative_log_likelihood;
     event.finish = FinishReason::kLength;
   } else {
-    sequence.tokens.push_back(answer.token);
-    ++sequence.generated;
-    event.token = answer.token;
-    event.logits_hash = answer.logits_hash;
-    event.finish = Finished(sequence, answer.token);
+    std::vector<TokenLogprobs>& told = sequence.prompt_logprobs;
+    told.insert(told.end(), answer.prompt_logprobs.begin(), answer.prompt_logprobs.end());
+    if (!planned.samples) return std::nullopt;
+    event = TakeToken(sequence, answer);
   }
   sequence.ended = event.finish.has_value();
   return Notice{sequence.ended ? std::move(sequence.sink) : sequence.sink, event};
+}
+
+TokenEvent Scheduler::TakeToken(Sequence& sequence, const SequenceResult& answer) const {
+  sequence.tokens.push_back(answer.token);
+  sequence.rules.Add(answer.token);
+  ++sequence.generated;
+  TokenEvent event;
+  event.token = answer.token;
+  event.logits_hash = answer.logits_hash;
+  event.finish = Finished(sequence, answer.token);
+  event.logprobs = answer.logprobs;
+  event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
+  return event;
 }
 
 std::optional<FinishReason> Scheduler::Finished(const Sequence& sequence, int32_t token) const {

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/cache/kv_cache.h"
+#include "runtime/serving/logit_rules.h"
 #include "runtime/serving/request.h"
 #include "runtime/serving/step_plan.h"
 
@@ -75,6 +76,7 @@ class Scheduler {
     uint64_t id = 0;
     GenerateRequest request;
     TokenSink sink;
+    LogitRules rules;
     std::vector<int32_t> tokens;  // prompt, then what was generated
     std::vector<int32_t> block_table;
     int64_t planned = 0;  // tokens that are in the cache or on their way
@@ -83,6 +85,7 @@ class Scheduler {
     int64_t awaited = 0;  // tokens that plans in flight draw
     int32_t draw = 0;     // which of its plan's draws the last of them is
     double negative_log_likelihood = 0;
+    std::vector<TokenLogprobs> prompt_logprobs;  // what has come of them
     bool ended = false;  // no more events; blocks are given back when no plan holds it
 
     int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
@@ -93,6 +96,7 @@ class Scheduler {
   struct Planned {
     uint64_t id = 0;
     int64_t tokens = 0;
+    bool samples = false;
     bool answers = false;
   };
   // A plan in the making.
@@ -110,7 +114,8 @@ class Scheduler {
   void Admit();
   bool MayGoOn(const Sequence& sequence) const;
   void AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft);
-  std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
+  std::optional<Notice> TakeAnswer(Sequence& sequence, const Planned& planned, const SequenceResult& answer);
+  TokenEvent TakeToken(Sequence& sequence, const SequenceResult& answer) const;
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
   Sequence* Find(uint64_t id);
   void Release();

@@ -21,6 +21,11 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
+  template <typename T, typename Each>
+  void Optional(const std::optional<T>& value, Each each) {
+    Value(value.has_value());
+    if (value.has_value()) each(*value);
+  }
   std::string Take() { return std::move(bytes_); }
 
  private:
@@ -53,6 +58,12 @@ class Reader {
     values.resize(count);
     for (T& value : values) each(value);
   }
+  template <typename T, typename Each>
+  void Optional(std::optional<T>& value, Each each) {
+    bool present = false;
+    Value(present);
+    if (present) each(value.emplace());
+  }
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
  private:
@@ -71,6 +82,24 @@ void VisitSampling(Archive& archive, Sampling& s) {
   archive.Value(s.top_k);
   archive.Value(s.top_p);
   archive.Value(s.seed);
+  archive.Value(s.min_p);
+}
+
+template <typename Archive, typename Change>
+void VisitChange(Archive& archive, Change& change) {
+  archive.Value(change.column);
+  archive.Value(change.add);
+  archive.Value(change.repetition);
+  archive.Value(change.subtract);
+}
+
+template <typename Archive, typename Logprobs>
+void VisitLogprobs(Archive& archive, Logprobs& logprobs) {
+  archive.Value(logprobs.logprob);
+  archive.Vector(logprobs.top, [&](auto& entry) {
+    archive.Value(entry.first);
+    archive.Value(entry.second);
+  });
 }
 
 template <typename Archive, typename Sequence>
@@ -84,7 +113,10 @@ void VisitSequence(Archive& archive, Sequence& s) {
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
+  archive.Vector(s.changes, [&](auto& change) { VisitChange(archive, change); });
+  archive.Value(s.logprobs);
   archive.Vector(s.targets, each);
+  archive.Value(s.prompt_logprobs);
 }
 
 template <typename Archive, typename Plan>
@@ -102,6 +134,8 @@ void VisitResult(Archive& archive, Result& result) {
     archive.Value(s.token);
     archive.Value(s.logits_hash);
     archive.Value(s.negative_log_likelihood);
+    archive.Optional(s.logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
+    archive.Vector(s.prompt_logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
   });
 }
 
