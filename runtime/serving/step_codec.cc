@@ -21,6 +21,10 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
+  void Numbers(const std::vector<int32_t>& values) {
+    Value(static_cast<uint32_t>(values.size()));
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(int32_t));
+  }
   std::string Take() { return std::move(bytes_); }
 
  private:
@@ -53,6 +57,15 @@ class Reader {
     values.resize(count);
     for (T& value : values) each(value);
   }
+  void Numbers(std::vector<int32_t>& values) {
+    uint32_t count = 0;
+    Value(count);
+    if (count > rest_.size() / sizeof(int32_t)) return Fail();
+    values.resize(count);
+    if (count == 0) return;
+    std::memcpy(values.data(), rest_.data(), count * sizeof(int32_t));
+    rest_.remove_prefix(count * sizeof(int32_t));
+  }
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
  private:
@@ -75,22 +88,25 @@ void VisitSampling(Archive& archive, Sampling& s) {
 
 template <typename Archive, typename Sequence>
 void VisitSequence(Archive& archive, Sequence& s) {
-  const auto each = [&](auto& value) { archive.Value(value); };
   archive.Value(s.id);
   archive.Value(s.position);
-  archive.Vector(s.tokens, each);
-  archive.Vector(s.block_table, each);
+  archive.Numbers(s.tokens);
+  archive.Numbers(s.block_table);
   archive.Value(s.sample);
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
-  archive.Vector(s.targets, each);
+  archive.Numbers(s.targets);
 }
 
 template <typename Archive, typename Plan>
 void VisitPlan(Archive& archive, Plan& plan) {
   archive.Value(plan.step);
   archive.Vector(plan.sequences, [&](auto& s) { VisitSequence(archive, s); });
+  archive.Vector(plan.copies, [&](auto& copy) {
+    archive.Value(copy.from);
+    archive.Value(copy.to);
+  });
   archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
 }
 
