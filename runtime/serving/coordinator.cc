@@ -51,10 +51,16 @@ int64_t Coordinator::free_blocks() const {
   return scheduler_.free_blocks();
 }
 
+SchedulerStats Coordinator::stats() const {
+  std::lock_guard lock(mutex_);
+  return scheduler_.stats();
+}
+
 absl::Status Coordinator::Run() {
   std::unique_lock lock(mutex_);
   while (failure_.ok()) {
     absl::Status moved = WaitForWork(lock);
+    if (Overdue()) ExpireRequests();
     if (!moved.ok()) {
       if (failure_.ok()) failure_ = std::move(moved);
     } else if (!pending_.empty() && !(steps_run_ahead_ && (!results_.empty() || CanPlan()))) {
@@ -86,7 +92,7 @@ bool Coordinator::Finished() const {
 
 bool Coordinator::HasWork() const {
   return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || CanTakeAnswers() ||
-         Finished();
+         Finished() || Overdue();
 }
 
 absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
@@ -105,7 +111,12 @@ absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
     while (changes_ == seen) std::this_thread::yield();
     lock.lock();
   }
-  changed_.wait(lock, has_work);
+  const Scheduler::TimePoint due = scheduler_.next_due();
+  if (due == Scheduler::TimePoint::max()) {
+    changed_.wait(lock, has_work);
+  } else {
+    changed_.wait_until(lock, due, has_work);
+  }
   return absl::OkStatus();
 }
 
@@ -141,6 +152,18 @@ absl::Status Coordinator::TakeOldestAnswers(std::unique_lock<std::mutex>& lock) 
 void Coordinator::CommitResults() {
   for (const StepResult& result : std::exchange(results_, {})) {
     for (Scheduler::Notice& notice : scheduler_.Commit(result)) pending_.push_back(std::move(notice));
+  }
+  idle_ = false;
+}
+
+bool Coordinator::Overdue() const {
+  return scheduler_.next_due() != Scheduler::TimePoint::max() &&
+         scheduler_.next_due() <= std::chrono::steady_clock::now();
+}
+
+void Coordinator::ExpireRequests() {
+  for (Scheduler::Notice& notice : scheduler_.Expire(std::chrono::steady_clock::now())) {
+    pending_.push_back(std::move(notice));
   }
   idle_ = false;
 }

@@ -44,8 +44,9 @@ class Coordinator final : public Generator {
   absl::Status Ready() const override;
   int64_t max_model_len() const override { return limits_.max_model_len; }
   int64_t active_requests() const override;
-  // KV blocks that no running request holds.
+  // KV blocks that no request holds.
   int64_t free_blocks() const;
+  SchedulerStats stats() const;
 
   // Steps until Stop was called and nothing runs any more, or a step or rank failed (all requests then end with that
   // error). Sleeps when there is nothing to do.
@@ -71,6 +72,8 @@ class Coordinator final : public Generator {
   absl::Status StepOnce(std::unique_lock<std::mutex>& lock);
   absl::Status TakeOldestAnswers(std::unique_lock<std::mutex>& lock);
   void CommitResults();
+  bool Overdue() const;
+  void ExpireRequests();
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
   void TellPending(std::unique_lock<std::mutex>& lock);
 

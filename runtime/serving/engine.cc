@@ -101,6 +101,7 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
 
 absl::Status Engine::Begin(const StepPlan& plan) {
   for (uint64_t id : plan.released) hashes_->Forget(id);
+  for (const BlockCopy& copy : plan.copies) cache_->Copy(*backend_, copy);
   std::vector<int32_t> ids;
   std::vector<KvSlice> slices;
   for (const StepSequence& sequence : plan.sequences) {

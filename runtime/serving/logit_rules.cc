@@ -1,11 +1,6 @@
 #include "runtime/serving/logit_rules.h"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
-
-#include "absl/strings/str_cat.h"
-#include "kernels/status.h"
 
 namespace ternion {
 namespace {
@@ -14,12 +9,6 @@ constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 bool IsNeutral(const LogitChange& change) {
   return change.add == 0 && change.repetition == 1 && change.subtract == 0;
-}
-
-absl::Status CheckId(std::string_view what, int32_t id, int64_t vocab) {
-  if (id >= 0 && id < vocab) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(ToAbsl(what), ": token id ", id, " is outside the vocabulary of ", vocab));
 }
 
 }  // namespace
@@ -62,26 +51,6 @@ LogitRules::Entry& LogitRules::EntryOf(int32_t column) {
   const auto [place, is_new] = places_.try_emplace(column, entries_.size());
   if (is_new) entries_.emplace_back().change.column = column;
   return entries_[place->second];
-}
-
-absl::Status CheckLogitRules(const GenerateRequest& request, int64_t vocab) {
-  for (const auto& [id, bias] : request.logit_bias) TERNION_RETURN_IF_ERROR(CheckId("logit_bias", id, vocab));
-  for (const int32_t id : request.stop_ids) TERNION_RETURN_IF_ERROR(CheckId("stop ids", id, vocab));
-  const SamplingParams& sampling = request.sampling;
-  if (!(sampling.repetition_penalty > 0) || !std::isfinite(sampling.repetition_penalty)) {
-    return absl::InvalidArgumentError("the repetition penalty must be a number greater than 0");
-  }
-  if (!std::isfinite(sampling.presence_penalty) || !std::isfinite(sampling.frequency_penalty)) {
-    return absl::InvalidArgumentError("presence and frequency penalties must be numbers");
-  }
-  for (const int32_t told : {request.logprobs, request.prompt_logprobs}) {
-    if (told > std::min<int64_t>(kMostLogprobs, vocab)) {
-      return absl::InvalidArgumentError(absl::StrCat("log-probabilities of ", told,
-                                                     " tokens; there are those of ",
-                                                     std::min<int64_t>(kMostLogprobs, vocab), " at most"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace ternion

@@ -4,7 +4,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "runtime/serving/request.h"
@@ -16,7 +15,7 @@ namespace ternion {
 class LogitRules {
  public:
   LogitRules() = default;  // none
-  // eos_ids: of the model. CheckLogitRules accepts the request.
+  // eos_ids: of the model.
   LogitRules(const GenerateRequest& request, absl::Span<const int32_t> eos_ids);
 
   // A token was generated.
@@ -41,8 +40,5 @@ class LogitRules {
   std::vector<Entry> entries_;
   std::unordered_map<int32_t, size_t> places_;  // of columns in entries_
 };
-
-// kInvalidArgument where ids are outside the vocabulary or a number is out of range.
-absl::Status CheckLogitRules(const GenerateRequest& request, int64_t vocab);
 
 }  // namespace ternion

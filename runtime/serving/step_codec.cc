@@ -21,6 +21,12 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
+  template <typename T>
+  void Plain(const std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    Value(static_cast<uint32_t>(values.size()));
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
   template <typename T, typename Each>
   void Optional(const std::optional<T>& value, Each each) {
     Value(value.has_value());
@@ -58,6 +64,17 @@ class Reader {
     values.resize(count);
     for (T& value : values) each(value);
   }
+  template <typename T>
+  void Plain(std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    uint32_t count = 0;
+    Value(count);
+    if (count > rest_.size() / sizeof(T)) return Fail();
+    values.resize(count);
+    if (count == 0) return;
+    std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    rest_.remove_prefix(count * sizeof(T));
+  }
   template <typename T, typename Each>
   void Optional(std::optional<T>& value, Each each) {
     bool present = false;
@@ -85,14 +102,6 @@ void VisitSampling(Archive& archive, Sampling& s) {
   archive.Value(s.min_p);
 }
 
-template <typename Archive, typename Change>
-void VisitChange(Archive& archive, Change& change) {
-  archive.Value(change.column);
-  archive.Value(change.add);
-  archive.Value(change.repetition);
-  archive.Value(change.subtract);
-}
-
 template <typename Archive, typename Logprobs>
 void VisitLogprobs(Archive& archive, Logprobs& logprobs) {
   archive.Value(logprobs.logprob);
@@ -104,18 +113,17 @@ void VisitLogprobs(Archive& archive, Logprobs& logprobs) {
 
 template <typename Archive, typename Sequence>
 void VisitSequence(Archive& archive, Sequence& s) {
-  const auto each = [&](auto& value) { archive.Value(value); };
   archive.Value(s.id);
   archive.Value(s.position);
-  archive.Vector(s.tokens, each);
-  archive.Vector(s.block_table, each);
+  archive.Plain(s.tokens);
+  archive.Plain(s.block_table);
   archive.Value(s.sample);
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
-  archive.Vector(s.changes, [&](auto& change) { VisitChange(archive, change); });
+  archive.Plain(s.changes);
   archive.Value(s.logprobs);
-  archive.Vector(s.targets, each);
+  archive.Plain(s.targets);
   archive.Value(s.prompt_logprobs);
 }
 
@@ -123,6 +131,10 @@ template <typename Archive, typename Plan>
 void VisitPlan(Archive& archive, Plan& plan) {
   archive.Value(plan.step);
   archive.Vector(plan.sequences, [&](auto& s) { VisitSequence(archive, s); });
+  archive.Vector(plan.copies, [&](auto& copy) {
+    archive.Value(copy.from);
+    archive.Value(copy.to);
+  });
   archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
 }
 

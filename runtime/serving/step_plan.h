@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "runtime/cache/kv_cache.h"
 #include "runtime/serving/request.h"
 
 namespace ternion {
@@ -40,6 +41,7 @@ struct StepSequence {
 struct StepPlan {
   uint64_t step = 0;
   std::vector<StepSequence> sequences;
+  std::vector<BlockCopy> copies;   // made one after the other before the step's tokens
   std::vector<uint64_t> released;  // sequences that ended: their hashes may be forgotten
 
   int64_t tokens() const {

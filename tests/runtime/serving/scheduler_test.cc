@@ -18,6 +18,7 @@ SchedulerLimits Limits() {
   limits.max_sequences = 4;
   limits.max_queue = 8;
   limits.blocks = 16;
+  limits.prefix_caching = false;
   limits.vocab = 100;
   limits.eos_ids = {2};
   return limits;
@@ -180,7 +181,7 @@ TEST(Scheduler, ACancelledSequenceKeepsItsBlocksWhileAPlanHoldsIt) {
   const auto notice = scheduler.Cancel(id);
   ASSERT_TRUE(notice.has_value());
   EXPECT_EQ(notice->event.finish, FinishReason::kCancelled);
-  EXPECT_EQ(scheduler.free_blocks(), 14);
+  EXPECT_EQ(scheduler.free_blocks(), 15);
   EXPECT_TRUE(scheduler.Commit(Answer(*plan, 9)).empty());
   EXPECT_EQ(scheduler.free_blocks(), 16);
   EXPECT_FALSE(scheduler.Cancel(id).has_value());
@@ -295,6 +296,7 @@ TEST(StepCodec, RoundTripAndMalformedFrames) {
   ASSERT_TRUE(scheduler.Submit(Request(5, 3), Ignore()).ok());
   StepPlan plan = *scheduler.PlanStep();
   plan.released = {3, 4};
+  plan.copies = {{5, 6}};
   plan.sequences[0].sampling = {0.5f, 7, 0.25f, 99};
   const std::string bytes = EncodePlan(plan);
   const auto decoded = DecodePlan(bytes);
