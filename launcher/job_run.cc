@@ -94,8 +94,7 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
                    {"device", cuda_ ? "cuda" : "cpu"},
                    {"version", TERNION_VERSION}});
   metrics.BeforeScrape([this, &coordinator](ServingMetrics& scraped) {
-    scraped.SetQueue(coordinator.running(), coordinator.waiting());
-    scraped.SetCache(coordinator.free_blocks(), engine_options_.kv_blocks);
+    scraped.SetScheduler(coordinator.stats());
     wire_board_->Set(0, engine_->wire_bytes().Read());
     wire_board_->Show(scraped);
     scraped.SetRank(0, true, 0);

@@ -28,7 +28,6 @@ struct ServeOptions {
   std::vector<std::string> api_keys;
   std::string api_key_file;
   double drain_timeout = 30;  // seconds
-  double max_queue_time = 0;  // seconds; 0: no limit
 };
 
 // One key a line; empty lines do not count.
@@ -92,7 +91,6 @@ class Service {
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
     options_.server.version = TERNION_VERSION;
-    options_.server.max_queue_time = Milliseconds(options_.max_queue_time);
     TERNION_ASSIGN_OR_RETURN(server_, HttpServer::Bind(options_.server));
     return absl::OkStatus();
   }
@@ -173,9 +171,6 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddOption(*command, "--api-key-file", options->api_key_file, "file with a key a line");
   AddOption(*command, "--max-body-bytes", options->server.max_body_bytes, "longest request body")
       ->check(CLI::PositiveNumber);
-  AddOption(*command, "--max-queue-time", options->max_queue_time,
-            "seconds that a request may wait for its turn, after which it is refused (429); 0: no limit")
-      ->check(CLI::Range(0.0, 1e6));
   AddOption(*command, "--max-buffered-bytes", options->server.max_buffered_bytes,
             "of tokens that wait for a client to read; with more the client is dropped")
       ->check(CLI::Range(size_t{16} << 10, size_t{1} << 40));

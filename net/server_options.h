@@ -19,9 +19,6 @@ struct ServerOptions {
   int threads = 2;
   bool metrics_open = false;  // /metrics needs no key
 
-  // Waited longer for its turn, a request is refused as if the queue had been full; 0: no limit.
-  std::chrono::milliseconds max_queue_time{0};
-
   size_t max_connections = 10000;
   size_t max_body_bytes = 8u << 20;
   size_t max_header_bytes = 16u << 10;

@@ -217,10 +217,6 @@ absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
                            ParseOpenAiRequest(endpoint, connection_->TakeBody()));
   if (!request.model.empty() && request.model != served) return ModelNotFound(request.model, served);
   TERNION_ASSIGN_OR_RETURN(std::vector<PreparedPrompt> prompts, PreparePrompts(request, model));
-  if (const auto limit = state_->options().max_queue_time; limit.count() > 0) {
-    const auto deadline = std::chrono::steady_clock::now() + limit;
-    for (PreparedPrompt& prompt : prompts) prompt.request.queue_deadline = deadline;
-  }
   auto generation = Generation::Start(model, request.stop, std::move(prompts), MakeReader());
   // The other parameters were checked on the way; what the engine refuses is the prompt.
   if (absl::IsInvalidArgument(generation.status())) {

@@ -66,25 +66,21 @@ int64_t Coordinator::active_requests() const {
   return scheduler_.running() + scheduler_.waiting();
 }
 
-int64_t Coordinator::running() const {
-  std::lock_guard lock(mutex_);
-  return scheduler_.running();
-}
-
-int64_t Coordinator::waiting() const {
-  std::lock_guard lock(mutex_);
-  return scheduler_.waiting();
-}
-
 int64_t Coordinator::free_blocks() const {
   std::lock_guard lock(mutex_);
   return scheduler_.free_blocks();
+}
+
+SchedulerStats Coordinator::stats() const {
+  std::lock_guard lock(mutex_);
+  return scheduler_.stats();
 }
 
 absl::Status Coordinator::Run() {
   std::unique_lock lock(mutex_);
   while (failure_.ok()) {
     absl::Status moved = WaitForWork(lock);
+    if (Overdue()) ExpireRequests();
     if (!moved.ok()) {
       if (failure_.ok()) failure_ = std::move(moved);
     } else if (!pending_.empty() && !(steps_run_ahead_ && (!results_.empty() || CanPlan()))) {
@@ -116,7 +112,7 @@ bool Coordinator::Finished() const {
 
 bool Coordinator::HasWork() const {
   return !failure_.ok() || !pending_.empty() || !results_.empty() || CanPlan() || CanTakeAnswers() ||
-         Finished();
+         Finished() || Overdue();
 }
 
 absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
@@ -135,7 +131,12 @@ absl::Status Coordinator::WaitForWork(std::unique_lock<std::mutex>& lock) {
     while (changes_ == seen) std::this_thread::yield();
     lock.lock();
   }
-  changed_.wait(lock, has_work);
+  const Scheduler::TimePoint due = scheduler_.next_due();
+  if (due == Scheduler::TimePoint::max()) {
+    changed_.wait(lock, has_work);
+  } else {
+    changed_.wait_until(lock, due, has_work);
+  }
   return absl::OkStatus();
 }
 
@@ -195,6 +196,18 @@ void Coordinator::NoteEnds(Notices& notices) {
     event.status = WithRetryAfter(event.status, completions_.TimeFor(scheduler_.waiting(), now));
   }
   completions_.Add(ended, now);
+}
+
+bool Coordinator::Overdue() const {
+  return scheduler_.next_due() != Scheduler::TimePoint::max() &&
+         scheduler_.next_due() <= std::chrono::steady_clock::now();
+}
+
+void Coordinator::ExpireRequests() {
+  for (Scheduler::Notice& notice : scheduler_.Expire(std::chrono::steady_clock::now())) {
+    pending_.push_back(std::move(notice));
+  }
+  idle_ = false;
 }
 
 void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {

@@ -52,12 +52,11 @@ class Coordinator final : public Generator {
   absl::Status Ready() const override;
   int64_t max_model_len() const override { return limits_.max_model_len; }
   int64_t active_requests() const override;
-  int64_t running() const;
-  int64_t waiting() const;
   // What the loop has taken so far, by phases.
   StepTimes step_times() const { return meter_.Read(); }
-  // KV blocks that no running request holds.
+  // KV blocks that no request holds.
   int64_t free_blocks() const;
+  SchedulerStats stats() const;
 
   // Steps until Stop was called and nothing runs any more, or a step or rank failed (all requests then end with that
   // error). Sleeps when there is nothing to do.
@@ -83,6 +82,8 @@ class Coordinator final : public Generator {
   absl::Status StepOnce(std::unique_lock<std::mutex>& lock);
   absl::Status TakeOldestAnswers(std::unique_lock<std::mutex>& lock);
   void CommitResults();
+  bool Overdue() const;
+  void ExpireRequests();
   // Counts the requests that have ended, and tells those that waited too long when to come again.
   void NoteEnds(Notices& notices);
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.

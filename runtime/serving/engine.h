@@ -77,12 +77,26 @@ class Engine {
   class LogitsHashes;  // running XXH64 of the sequences that asked for it
 
   Engine();
+  // Where an answer of the stage goes.
+  struct Place {
+    size_t sequence = 0;     // of the result's
+    bool of_prompt = false;  // it tells about a token of the prompt, not about the one that is drawn
+  };
+  // What a plan asks of its logits: of each request the sequence, which of its tokens, and the place.
+  struct Questions {
+    std::vector<LogitsRequest> requests;
+    std::vector<std::pair<const StepSequence*, size_t>> askers;
+    std::vector<Place> places;
+  };
   // A step whose answer has not been taken.
   struct Begun {
     StepResult result;
-    std::vector<size_t> drawn;  // which of the result's sequences get the ids that the stage is drawing
+    std::vector<Place> places;  // of the answers that the stage has yet to give
   };
   absl::StatusOr<Begun> BeginAnswer(const StepPlan& plan);
+  // Makes room in `result` for the sequences that ask.
+  static Questions QuestionsOf(const StepPlan& plan, StepResult& result);
+  static void TakeAnswer(LogitsAnswer answer, Place place, StepResult& result);
 
   ModelConfig config_;
   ProcessGrid grid_;

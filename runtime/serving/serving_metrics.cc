@@ -46,6 +46,11 @@ Buckets StepSeconds() {
           5e-3, 1e-2, 2e-2, 5e-2, 0.1,  0.2,  0.5,  1,    2,    5};
 }
 
+// Sets a counter to what was counted elsewhere.
+void RaiseTo(Counter& counter, int64_t value) {
+  counter.Increment(static_cast<double>(value) - counter.Value());
+}
+
 template <typename T, typename Builder>
 Family<T>& Register(Builder builder, prometheus::Registry& registry, const char* name, const char* help,
                     const Labels& labels = {}) {
@@ -89,6 +94,12 @@ struct ServingMetrics::Families {
   Gauge& running = MakeGauge("vllm:num_requests_running", "Requests that have a place in the batch.");
   Gauge& waiting = MakeGauge("vllm:num_requests_waiting", "Requests that wait for a place in the batch.");
   Gauge& cache_used = MakeGauge("vllm:kv_cache_usage_perc", "Share of the KV blocks in use; 1 is all.");
+  Counter& prefix_queries =
+      MakeCounter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
+  Counter& prefix_hits =
+      MakeCounter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
+  Counter& preemptions = MakeCounter("vllm:num_preemptions_total",
+                                     "Times that a request gave its KV blocks back and began anew.");
   Counter& prompt_tokens =
       MakeCounter("vllm:prompt_tokens_total", "Prompt tokens of requests that got their first token.");
   Counter& generated_tokens = MakeCounter("vllm:generation_tokens_total", "Generated tokens.");
@@ -168,14 +179,15 @@ void ServingMetrics::BeforeScrape(std::function<void(ServingMetrics&)> before_sc
   families_->before_scrape = std::move(before_scrape);
 }
 
-void ServingMetrics::SetQueue(int64_t running, int64_t waiting) {
-  families_->running.Set(static_cast<double>(running));
-  families_->waiting.Set(static_cast<double>(waiting));
-}
-
-void ServingMetrics::SetCache(int64_t free_blocks, int64_t blocks) {
-  if (blocks > 0)
-    families_->cache_used.Set(1 - static_cast<double>(free_blocks) / static_cast<double>(blocks));
+void ServingMetrics::SetScheduler(const SchedulerStats& stats) {
+  Families& f = *families_;
+  f.running.Set(static_cast<double>(stats.running));
+  f.waiting.Set(static_cast<double>(stats.waiting));
+  if (stats.blocks > 0)
+    f.cache_used.Set(static_cast<double>(stats.used_blocks) / static_cast<double>(stats.blocks));
+  RaiseTo(f.prefix_queries, stats.prefix_query_tokens);
+  RaiseTo(f.prefix_hits, stats.prefix_hit_tokens);
+  RaiseTo(f.preemptions, stats.preemptions);
 }
 
 void ServingMetrics::SetRank(int rank, bool up, double seconds_since_heard) {
@@ -185,8 +197,7 @@ void ServingMetrics::SetRank(int rank, bool up, double seconds_since_heard) {
 }
 
 void ServingMetrics::SetWireBytes(std::string_view kind, std::string_view link, int64_t bytes) {
-  Counter& counter = families_->wire_bytes.Add({{"kind", std::string(kind)}, {"link", std::string(link)}});
-  counter.Increment(static_cast<double>(bytes) - counter.Value());
+  RaiseTo(families_->wire_bytes.Add({{"kind", std::string(kind)}, {"link", std::string(link)}}), bytes);
 }
 
 void ServingMetrics::SetInfo(const std::map<std::string, std::string>& labels) {

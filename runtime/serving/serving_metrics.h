@@ -10,6 +10,7 @@
 
 #include "runtime/serving/request.h"
 #include "runtime/serving/request_life.h"
+#include "runtime/serving/scheduler.h"
 #include "runtime/serving/step_meter.h"
 
 namespace prometheus {
@@ -38,8 +39,7 @@ class ServingMetrics {
 
   // What is asked for at each scrape, by `before_scrape`, and set by it. Empty: nothing more is asked.
   void BeforeScrape(std::function<void(ServingMetrics&)> before_scrape);
-  void SetQueue(int64_t running, int64_t waiting);
-  void SetCache(int64_t free_blocks, int64_t blocks);
+  void SetScheduler(const SchedulerStats& stats);
   void SetRank(int rank, bool up, double seconds_since_heard);
   // Bytes that all ranks have sent so far. kind: reduce, gather or pipeline; link: host or network.
   void SetWireBytes(std::string_view kind, std::string_view link, int64_t bytes);

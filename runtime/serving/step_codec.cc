@@ -21,12 +21,17 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
-  // A vector of plain numbers, at once: block tables of long contexts are most of a plan.
+  // A vector of plain values, at once: block tables of long contexts are most of a plan.
   template <typename T>
-  void Numbers(const std::vector<T>& values) {
-    static_assert(std::is_arithmetic_v<T>);
+  void Plain(const std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
     Value(static_cast<uint32_t>(values.size()));
     bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  template <typename T, typename Each>
+  void Optional(const std::optional<T>& value, Each each) {
+    Value(value.has_value());
+    if (value.has_value()) each(*value);
   }
   void Reserve(size_t bytes) { bytes_.reserve(bytes); }
   std::string Take() { return std::move(bytes_); }
@@ -62,13 +67,21 @@ class Reader {
     for (T& value : values) each(value);
   }
   template <typename T>
-  void Numbers(std::vector<T>& values) {
+  void Plain(std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
     uint32_t count = 0;
     Value(count);
     if (count > rest_.size() / sizeof(T)) return Fail();
     values.resize(count);
-    if (count > 0) std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    if (count == 0) return;
+    std::memcpy(values.data(), rest_.data(), count * sizeof(T));
     rest_.remove_prefix(count * sizeof(T));
+  }
+  template <typename T, typename Each>
+  void Optional(std::optional<T>& value, Each each) {
+    bool present = false;
+    Value(present);
+    if (present) each(value.emplace());
   }
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
@@ -88,26 +101,43 @@ void VisitSampling(Archive& archive, Sampling& s) {
   archive.Value(s.top_k);
   archive.Value(s.top_p);
   archive.Value(s.seed);
+  archive.Value(s.min_p);
+}
+
+template <typename Archive, typename Logprobs>
+void VisitLogprobs(Archive& archive, Logprobs& logprobs) {
+  archive.Value(logprobs.logprob);
+  archive.Vector(logprobs.top, [&](auto& entry) {
+    archive.Value(entry.first);
+    archive.Value(entry.second);
+  });
 }
 
 template <typename Archive, typename Sequence>
 void VisitSequence(Archive& archive, Sequence& s) {
   archive.Value(s.id);
   archive.Value(s.position);
-  archive.Numbers(s.tokens);
-  archive.Numbers(s.block_table);
+  archive.Plain(s.tokens);
+  archive.Plain(s.block_table);
   archive.Value(s.sample);
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
-  archive.Numbers(s.targets);
+  archive.Plain(s.changes);
+  archive.Value(s.logprobs);
+  archive.Plain(s.targets);
+  archive.Value(s.prompt_logprobs);
 }
 
 template <typename Archive, typename Plan>
 void VisitPlan(Archive& archive, Plan& plan) {
   archive.Value(plan.step);
   archive.Vector(plan.sequences, [&](auto& s) { VisitSequence(archive, s); });
-  archive.Numbers(plan.released);
+  archive.Vector(plan.copies, [&](auto& copy) {
+    archive.Value(copy.from);
+    archive.Value(copy.to);
+  });
+  archive.Plain(plan.released);
 }
 
 template <typename Archive, typename Result>
@@ -118,6 +148,8 @@ void VisitResult(Archive& archive, Result& result) {
     archive.Value(s.token);
     archive.Value(s.logits_hash);
     archive.Value(s.negative_log_likelihood);
+    archive.Optional(s.logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
+    archive.Vector(s.prompt_logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
   });
 }
 
