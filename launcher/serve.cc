@@ -146,6 +146,11 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
+  AddFlag(*command, "--no-prefix-caching,--no-enable-prefix-caching", options->job.no_prefix_caching,
+          "compute every prompt whole, even where others began alike");
+  AddOption(*command, "--max-queue-time", options->job.max_queue_time,
+            "seconds that a request may wait for its turn; 0: no limit")
+      ->check(CLI::Range(0.0, 1e6));
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,
