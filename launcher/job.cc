@@ -367,7 +367,9 @@ SchedulerLimits Job::MakeLimits() const {
   limits.max_batch_tokens = engine_options_.max_batch_tokens;
   limits.max_sequences = options_.max_sequences;
   limits.max_queue = options_.max_queue;
+  limits.max_queue_time = std::chrono::nanoseconds(static_cast<int64_t>(options_.max_queue_time * 1e9));
   limits.blocks = engine_options_.kv_blocks;
+  limits.prefix_caching = !options_.no_prefix_caching;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options_.micro_batches > 0 ? options_.micro_batches : grid_.pp;
   // The host's part of a step then goes on beside the device's.

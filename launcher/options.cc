@@ -123,6 +123,12 @@ std::string EnvironmentName(const std::string& long_option) {
   return name;
 }
 
+CLI::Option* AddFlag(CLI::App& command, const std::string& names, bool& value, const std::string& help) {
+  CLI::Option* flag = command.add_flag(names, value, help);
+  flag->envname(EnvironmentName(flag->get_lnames().front()));
+  return flag;
+}
+
 absl::Status LoadConfigFile(int argc, char** argv, const CLI::App& app) {
   const std::string file = ConfigFile(argc, argv);
   if (file.empty()) return absl::OkStatus();

@@ -20,6 +20,9 @@ struct JobOptions {
   int pp = 1;
   // Steps in flight; 0: as many as stages. For measurements: no option of every command.
   int micro_batches = 0;
+  // Options of serve; bench steps computes every prompt.
+  bool no_prefix_caching = false;
+  double max_queue_time = 0;  // seconds; 0: none
   std::string device = "auto";
   int threads = 0;  // 0: the cores this rank may use
   std::string wire = "exact";
@@ -57,6 +60,9 @@ CLI::Option* AddOption(CLI::App& command, const std::string& names, T& value, co
   option->envname(EnvironmentName(option->get_lnames().front()));
   return option;
 }
+
+// The same for a flag.
+CLI::Option* AddFlag(CLI::App& command, const std::string& names, bool& value, const std::string& help);
 
 // Takes the keys of the TOML file that `--config` names in argv as if they were environment variables, where those are
 // not set: so a flag comes before the environment, and the environment before the file. kInvalidArgument names the

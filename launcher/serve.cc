@@ -164,6 +164,11 @@ void AddServe(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
   AddTraceOption(*command, options->job);
+  AddFlag(*command, "--no-prefix-caching,--no-enable-prefix-caching", options->job.no_prefix_caching,
+          "compute every prompt whole, even where others began alike");
+  AddOption(*command, "--max-queue-time", options->job.max_queue_time,
+            "seconds that a request may wait for its turn, after which it is refused (429); 0: no limit")
+      ->check(CLI::Range(0.0, 1e6));
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,
@@ -174,8 +179,7 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddOption(*command, "--max-buffered-bytes", options->server.max_buffered_bytes,
             "of tokens that wait for a client to read; with more the client is dropped")
       ->check(CLI::Range(size_t{16} << 10, size_t{1} << 40));
-  command->add_flag("--metrics-open", options->server.metrics_open, "GET /metrics needs no key")
-      ->envname(EnvironmentName("metrics-open"));
+  AddFlag(*command, "--metrics-open", options->server.metrics_open, "GET /metrics needs no key");
   AddOption(*command, "--drain-timeout", options->drain_timeout,
             "seconds that running requests get to finish")
       ->check(CLI::NonNegativeNumber);

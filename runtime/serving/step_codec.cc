@@ -11,6 +11,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are little-endi
 // The same Visit functions read and write: an archive is one of these two.
 class Writer {
  public:
+  // `expected` bytes, about.
+  explicit Writer(size_t expected) { bytes_.reserve(expected); }
+
   template <typename T>
   void Value(const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -33,7 +36,6 @@ class Writer {
     Value(value.has_value());
     if (value.has_value()) each(*value);
   }
-  void Reserve(size_t bytes) { bytes_.reserve(bytes); }
   std::string Take() { return std::move(bytes_); }
 
  private:
@@ -153,20 +155,17 @@ void VisitResult(Archive& archive, Result& result) {
   });
 }
 
-// At least, so that the bytes are seldom moved.
-size_t PlanBytes(const StepPlan& plan) {
-  size_t bytes = 0;
-  for (const StepSequence& s : plan.sequences) {
-    bytes += sizeof(s) + (s.tokens.size() + s.block_table.size() + s.targets.size()) * sizeof(int32_t);
-  }
-  return bytes;
-}
+// Of a sequence's share but its vectors' elements; no more than this.
+constexpr size_t kSequenceBytes = sizeof(StepSequence);
 
 }  // namespace
 
 std::string EncodePlan(const StepPlan& plan) {
-  Writer writer;
-  writer.Reserve(PlanBytes(plan));
+  size_t numbers = 2 * plan.copies.size() + 2 * plan.released.size();
+  for (const StepSequence& s : plan.sequences) {
+    numbers += kSequenceBytes / sizeof(int32_t) + s.tokens.size() + s.block_table.size() + s.targets.size();
+  }
+  Writer writer(sizeof(StepPlan) + numbers * sizeof(int32_t));
   VisitPlan(writer, plan);
   return writer.Take();
 }
@@ -180,7 +179,7 @@ absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes) {
 }
 
 std::string EncodeResult(const StepResult& result) {
-  Writer writer;
+  Writer writer(sizeof(StepResult) + result.sequences.size() * sizeof(SequenceResult));
   VisitResult(writer, result);
   return writer.Take();
 }
