@@ -110,11 +110,23 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
       ->check(CLI::IsMember({"text", "json"}));
 }
 
+void AddTraceOption(CLI::App& command, JobOptions& options) {
+  AddOption(command, "--trace", options.trace,
+            "at the end write what every rank did, and when, to FILE: Chrome's trace format, for Perfetto")
+      ->type_name("FILE");
+}
+
 std::string EnvironmentName(const std::string& long_option) {
   std::string name = "TERNION_" + long_option;
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
   return name;
+}
+
+CLI::Option* AddFlag(CLI::App& command, const std::string& names, bool& value, const std::string& help) {
+  CLI::Option* flag = command.add_flag(names, value, help);
+  flag->envname(EnvironmentName(flag->get_lnames().front()));
+  return flag;
 }
 
 absl::Status LoadConfigFile(int argc, char** argv, const CLI::App& app) {

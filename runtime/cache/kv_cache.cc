@@ -50,20 +50,12 @@ absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(Backend& backend, KvFor
   return cache;
 }
 
-BlockAllocator::BlockAllocator(int64_t blocks) : blocks_(blocks) {
-  for (int64_t id = blocks - 1; id >= 0; --id) free_.push_back(static_cast<int32_t>(id));
-}
-
-std::vector<int32_t> BlockAllocator::Take(int64_t count) {
-  if (count > free_blocks()) return {};
-  std::vector<int32_t> ids(free_.end() - count, free_.end());
-  free_.resize(free_.size() - count);
-  return ids;
-}
-
-void BlockAllocator::Give(const std::vector<int32_t>& ids) {
-  free_.insert(free_.end(), ids.begin(), ids.end());
-  CHECK(free_blocks() <= blocks_, "a block was given back twice");
+void KvCache::Copy(Backend& backend, BlockCopy copy) const {
+  for (const KvLayer& layer : layers_) {
+    const int64_t bytes = layer.kv_heads * KvHeadBytes(layer.format, layer.head_dim);
+    auto* const blocks = static_cast<char*>(layer.data);
+    backend.Copy(blocks + copy.to * bytes, blocks + copy.from * bytes, static_cast<size_t>(bytes));
+  }
 }
 
 }  // namespace ternion

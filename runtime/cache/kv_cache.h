@@ -15,8 +15,14 @@ namespace ternion {
 absl::StatusOr<KvFormat> ParseKvFormat(std::string_view name);
 std::string_view KvFormatName(KvFormat format);
 
+// A block whose contents another one gets.
+struct BlockCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
 // The KV blocks of a stage's layers on one rank. A block id means the same positions on every rank and layer: rank 0's
-// BlockAllocator gives ids out, every rank holds its own layers' and heads' share of them.
+// BlockPool gives ids out, every rank holds its own layers' and heads' share of them.
 class KvCache {
  public:
   // kResourceExhausted with the number of bytes. Memory is touched only when written.
@@ -29,25 +35,12 @@ class KvCache {
   // layer: counted from the stage's first.
   const KvLayer& layer(int64_t layer) const { return layers_[layer]; }
 
+  // Copies a block in every layer.
+  void Copy(Backend& backend, BlockCopy copy) const;
+
  private:
   std::vector<Buffer> buffers_;
   std::vector<KvLayer> layers_;
-};
-
-// Hands out the ids 0 .. blocks-1.
-class BlockAllocator {
- public:
-  explicit BlockAllocator(int64_t blocks);
-
-  int64_t free_blocks() const { return static_cast<int64_t>(free_.size()); }
-  int64_t blocks() const { return blocks_; }
-  // `count` ids, or none of them when fewer are free.
-  std::vector<int32_t> Take(int64_t count);
-  void Give(const std::vector<int32_t>& ids);
-
- private:
-  int64_t blocks_;
-  std::vector<int32_t> free_;
 };
 
 // Blocks that hold `positions` positions.

@@ -1,47 +1,54 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/cache/block_pool.h"
 #include "runtime/cache/kv_cache.h"
 #include "runtime/serving/request.h"
+#include "runtime/serving/scheduler_limits.h"
+#include "runtime/serving/sequences.h"
 #include "runtime/serving/step_plan.h"
 
 namespace ternion {
 
-struct SchedulerLimits {
-  int64_t max_model_len = 2048;    // prompt and generated tokens of a sequence
-  int64_t max_batch_tokens = 512;  // tokens of a step
-  int64_t max_sequences = 64;      // sequences that run at once
-  int64_t max_queue = 1024;        // requests that wait
-  int64_t blocks = 0;              // KV blocks
-  int64_t vocab = 0;
-  int micro_batches = 1;  // running sequences are shared out among so many plans in flight
-  // One more plan may be in flight: a sequence goes on in it with the token that the plan before draws, whatever that may
-  // be. What it does with a token that ends its sequence is thrown away.
-  bool plans_ahead = false;
-  // A prompt is not cut into smaller shares for micro-batches: a step of so few tokens takes hardly longer than one of
-  // fewer.
-  int64_t least_share = 64;
-  std::vector<int32_t> eos_ids;
+// What the scheduler does, for metrics.
+struct SchedulerStats {
+  int64_t running = 0;
+  int64_t waiting = 0;
+  int64_t blocks = 0;       // KV blocks
+  int64_t used_blocks = 0;  // of them, those that running sequences hold
+  // Since the start.
+  int64_t prefix_query_tokens = 0;  // of prompts that were looked up in the prefix cache
+  int64_t prefix_hit_tokens = 0;    // of these, found
+  int64_t block_copies = 0;         // parts of blocks that were found
+  int64_t preemptions = 0;
 };
 
-// Decides which tokens run in which step: continuous batching, first come first served. A request is admitted when
-// the KV blocks of all its tokens are free, so that a running one never has to stop.
+// Decides which tokens run in which step: continuous batching, lower priority and then first come first served.
+//
+// KV blocks are taken as sequences grow. A request is admitted when there is room for all its tokens so far beside what
+// those that run still need at once, and one block in a hundred. When a running sequence needs a block and there is none,
+// the one that goes last gives its blocks back and waits; later its prompt and what it generated are computed again, which
+// gives the same bits. So the first one always goes on.
+//
+// Prefix cache: a request begins with the blocks of the longest beginning that is in the cache. Where they end inside a
+// block, that is copied. Blocks that a plan writes may be read by the next plan. A request whose beginning is still being
+// computed for another waits for it.
 //
 // Micro-batches: plans in flight at the same time hold different sequences, but for a prompt's chunks, which need no
 // answer. Each takes its share of the sequences and of the tokens that are to do, so that the stages of a pipeline all
 // have work, and equally much. With plans_ahead a sequence may be in two plans in a row.
 //
-// Not thread-safe; the coordinator locks. Sinks are never called here: Commit and Cancel return what is to be told.
+// Not thread-safe; the coordinator locks. Sinks are never called here: Commit, Cancel and Expire return what is to be
+// told.
 class Scheduler {
  public:
+  using TimePoint = Sequences::TimePoint;
   struct Notice {
     TokenSink sink;
     TokenEvent event;
@@ -56,73 +63,75 @@ class Scheduler {
   std::vector<Notice> CancelAll();
   // Ends all requests with this error.
   std::vector<Notice> FailAll(const absl::Status& status);
+  // Ends the requests whose limit of time is over, with kDeadlineExceeded.
+  std::vector<Notice> Expire(TimePoint now);
+  // When Expire has something to do; TimePoint::max(): never.
+  TimePoint next_due() const { return sequences_.next_due(); }
 
   // The next step, or nothing when every sequence waits for an answer (or there is none).
   std::optional<StepPlan> PlanStep();
-  // Takes the step's answers. `result` has one entry for each sequence of the plan that samples or scores.
+  // Takes the step's answers. `result` has one entry for each sequence of the plan that asks (StepSequence::asks).
   std::vector<Notice> Commit(const StepResult& result);
 
   // Whether one more plan may be in flight.
   bool CanPlan() const { return in_flight() < limits_.micro_batches + (limits_.plans_ahead ? 1 : 0); }
   int64_t in_flight() const { return static_cast<int64_t>(plans_.size()); }
-  int64_t running() const { return static_cast<int64_t>(running_.size()); }
-  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  int64_t free_blocks() const { return blocks_.free_blocks(); }
+  // Sequences that run, or ended while plans in flight hold them.
+  int64_t running() const { return static_cast<int64_t>(sequences_.running().size()) + sequences_.ended(); }
+  int64_t waiting() const { return static_cast<int64_t>(sequences_.waiting().size()); }
+  // Blocks that no sequence holds.
+  int64_t free_blocks() const { return pool_.available(); }
+  SchedulerStats stats() const;
   const SchedulerLimits& limits() const { return limits_; }
 
  private:
-  struct Sequence {
-    uint64_t id = 0;
-    GenerateRequest request;
-    TokenSink sink;
-    std::vector<int32_t> tokens;  // prompt, then what was generated
-    std::vector<int32_t> block_table;
-    int64_t planned = 0;  // tokens that are in the cache or on their way
-    int64_t plans_in_flight = 0;
-    int64_t generated = 0;
-    int64_t awaited = 0;  // tokens that plans in flight draw
-    int32_t draw = 0;     // which of its plan's draws the last of them is
-    double negative_log_likelihood = 0;
-    bool ended = false;  // no more events; blocks are given back when no plan holds it
-
-    int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
-    int64_t unplanned() const { return length() - planned; }
-  };
-  using SequenceList = std::vector<std::unique_ptr<Sequence>>;
-  // What a plan in flight asked of each sequence.
+  // What a plan in flight asked of each sequence, which lives as long as the plan.
   struct Planned {
-    uint64_t id = 0;
+    Sequence* sequence = nullptr;
     int64_t tokens = 0;
+    bool samples = false;
     bool answers = false;
   };
-  // A plan in the making.
+  // A plan in the making: who gets how many tokens, and what is left to give.
   struct Draft {
-    StepPlan plan;
-    std::vector<Planned> planned;
-    int32_t draws = 0;    // sequences that sample
-    bool scores = false;  // some do not draw, but answer for each token
+    std::vector<Planned> shares;
+    int64_t tokens = 0;
+    int64_t sequences = 0;
   };
 
-  absl::Status Validate(const GenerateRequest& request) const;
-  int64_t PositionsOf(const GenerateRequest& request) const;
   int64_t SequencesPerPlan() const;
   int64_t TokensPerPlan() const;
+
   void Admit();
+  bool TakesHits(const Sequence& sequence) const;
+  bool WaitsForAnother(const Sequence& sequence, const PrefixTree::Match& match) const;
+  bool HasRoom(const Sequence& sequence, const PrefixTree::Match& match) const;
+  void Start(Sequence& sequence, const PrefixTree::Match& match);
+
+  void ShareOut(Draft& draft);
   bool MayGoOn(const Sequence& sequence) const;
-  void AddToPlan(Sequence& sequence, int64_t tokens, Draft& draft);
-  std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
+  int64_t MakeRoom(Sequence& sequence, int64_t tokens, Draft& draft);
+  bool PreemptLast(const Sequence& sequence, Draft& draft);
+  void Preempt(Sequence& sequence, Draft& draft);
+
+  StepPlan MakePlan(Draft& draft);
+  static std::vector<int32_t> TargetsOf(const Sequence& sequence, int64_t tokens);
+  StepSequence AddToPlan(Planned& share, int32_t& draws);
+
+  std::optional<Notice> TakeAnswer(const Planned& planned, const SequenceResult& answer);
+  TokenEvent TakeToken(Sequence& sequence, const SequenceResult& answer) const;
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
-  Sequence* Find(uint64_t id);
-  void Release();
+  Notice End(Sequence& sequence, TokenEvent event);
+  void RemoveUnlessPlanned(Sequence& sequence);
 
   SchedulerLimits limits_;
-  BlockAllocator blocks_;
-  std::deque<std::unique_ptr<Sequence>> waiting_;
-  SequenceList running_;  // in order of admission
+  BlockPool pool_;
+  Sequences sequences_;
   std::map<uint64_t, std::vector<Planned>> plans_;
-  bool last_scores_ = false;  // the last plan: its draws cannot be told by number
+  bool last_tells_ = false;  // the last plan asks about given tokens: its draws cannot be told by number
+  std::vector<BlockCopy> copies_;  // for the next plan
   std::vector<uint64_t> released_;
-  uint64_t next_id_ = 1;
+  SchedulerStats counters_;  // those since the start
   uint64_t next_step_ = 1;
 };
 

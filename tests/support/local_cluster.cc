@@ -31,6 +31,7 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
   limits.blocks = options.engine.kv_blocks;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options.micro_batches > 0 ? options.micro_batches : options.pp;
+  limits.prefix_caching = options.prefix_caching;
   limits.plans_ahead = options.plans_ahead;
   CHECK(!options.plans_ahead || ranks_[0]->engine->TakesDrawn(), "this grid cannot plan ahead");
   if (options.eos) limits.eos_ids = config.eos_ids;
@@ -130,6 +131,8 @@ std::vector<LocalCluster::Completion> LocalCluster::Run(std::vector<GenerateRequ
       completion.negative_log_likelihood = event.negative_log_likelihood;
       if (event.token < 0) return;
       completion.tokens.push_back(event.token);
+      if (event.logprobs.has_value()) completion.logprobs.push_back(*event.logprobs);
+      if (!event.prompt_logprobs.empty()) completion.prompt_logprobs = event.prompt_logprobs;
       completion.logits_hash = event.logits_hash;
     };
     const absl::StatusOr<uint64_t> id = coordinator_->Submit(std::move(requests[i]), sink);

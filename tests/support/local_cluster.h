@@ -24,12 +24,15 @@ class LocalCluster {
     int micro_batches = 0;  // plans in flight; 0: as many as stages
     EngineOptions engine;
     int64_t max_sequences = 64;
+    bool prefix_caching = true;
     bool plans_ahead = false;  // one rank alone
     bool eos = true;           // whether the model's end-of-sequence ids end a request
   };
   // Everything one request was told.
   struct Completion {
     std::vector<int32_t> tokens;
+    std::vector<TokenLogprobs> logprobs;  // of each, where asked for
+    std::vector<TokenLogprobs> prompt_logprobs;
     uint64_t logits_hash = 0;
     double negative_log_likelihood = 0;
     std::optional<FinishReason> finish;
