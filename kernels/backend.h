@@ -47,6 +47,16 @@ struct LogitChange {
   float add = 0;         // logit_bias; -infinity forbids the column
   float repetition = 1;  // > 0
   float subtract = 0;    // presence and frequency penalties
+
+  bool operator==(const LogitChange&) const = default;
+};
+
+// A row of logits whose probabilities are told.
+struct LogprobRow {
+  int32_t row = 0;
+  int32_t column = -1;  // that of this one; -1: of the one that was drawn
+
+  bool operator==(const LogprobRow&) const = default;
 };
 
 // Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
@@ -197,14 +207,21 @@ class Backend {
 
   // ids[t] = the largest logit's column; the lowest of equals.  logits [T, vocab], ids [1, T]
   virtual void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) = 0;
-  // Changes single logits; of a row and column there is one change at most.     logits [T, vocab]
-  virtual void ChangeLogits(TensorView<float> logits, absl::Span<const LogitChange> changes_host) = 0;
-  // Natural logarithms of the softmax of each row: logprobs[t][0] is that of column ids[t], logprobs[t][1 + i] that of
-  // top_ids[t][i], the row's i-th largest logit; equal ones rank by column, the lower first. k = top_ids.cols() may be 0.
-  // The sum of exp(x - max) is added in an order fixed by the column. CPU: float64, by segments of 256 columns in
-  // ascending order.                        logits [T, vocab], ids [1, T], top_ids [T, k], logprobs [T, 1 + k]
-  virtual void Logprobs(TensorView<const float> logits, TensorView<const int32_t> ids,
-                        TensorView<int32_t> top_ids, TensorView<float> logprobs) = 0;
+  // Changes single logits; of a row and column there is one change at most. before[i] = what change i found, where it is not
+  // empty.                                                      logits [T, vocab], before [1, changes] or empty
+  virtual void ChangeLogits(TensorView<float> logits, absl::Span<const LogitChange> changes_host,
+                            TensorView<float> before) = 0;
+  // Takes ChangeLogits back.
+  virtual void RestoreLogits(TensorView<const float> before, absl::Span<const LogitChange> changes_host,
+                             TensorView<float> logits) = 0;
+  // Natural logarithms of the softmax of rows: logprobs[i][0] is that of the column which rows_host[i] names, or of
+  // ids[row]; logprobs[i][1 + j] that of top_ids[i][j], the row's j-th largest logit; equal ones rank by column, the lower
+  // first. k may be 0. The sum of exp(x - max) is added in float64, on the CPU by segments of 256 columns in ascending
+  // order, on CUDA by lane c modulo 1024 of column c, each in ascending order, then Segment of the lanes.
+  //                         logits [T, vocab], ids [1, T], top_ids [rows, k], logprobs [rows, 1 + k]
+  virtual void Logprobs(TensorView<const float> logits, absl::Span<const LogprobRow> rows_host,
+                        TensorView<const int32_t> ids, TensorView<int32_t> top_ids,
+                        TensorView<float> logprobs) = 0;
   // ids[t] = the column drawn from logits[t] by rows_host[t].    logits [T, vocab], ids [1, T]
   // Every draw depends on its row alone. CPU: weights in float64, added by segments of 256 columns in ascending order.
   // CUDA: weights rounded to multiples of 2^-40 and added exactly.

@@ -190,6 +190,7 @@ void AddGenerate(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("generate", "one prompt, streamed to the terminal");
   auto options = std::make_shared<GenerateOptions>();
   AddJobOptions(*command, options->job);
+  AddTraceOption(*command, options->job);
   AddOption(*command, "-p,--prompt", options->prompt, "the prompt");
   AddOption(*command, "--prompt-file", options->prompt_file, "a file that holds the prompt");
   AddOption(*command, "--ids", options->ids, "the prompt as token ids: 1,2,3");

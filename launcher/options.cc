@@ -110,6 +110,12 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
       ->check(CLI::IsMember({"text", "json"}));
 }
 
+void AddTraceOption(CLI::App& command, JobOptions& options) {
+  AddOption(command, "--trace", options.trace,
+            "at the end write what every rank did, and when, to FILE: Chrome's trace format, for Perfetto")
+      ->type_name("FILE");
+}
+
 std::string EnvironmentName(const std::string& long_option) {
   std::string name = "TERNION_" + long_option;
   std::transform(name.begin(), name.end(), name.begin(),

@@ -36,6 +36,7 @@ struct JobOptions {
   int64_t max_sequences = 64;
   int64_t max_queue = 1024;
   double rank_timeout = 10;  // seconds
+  std::string trace;         // a file; empty: none. No option of every command
   std::string log_level = "info";
   std::string log_format = "text";
 
@@ -45,6 +46,9 @@ struct JobOptions {
 
 // Adds the options to a command, each with its environment variable TERNION_*.
 void AddJobOptions(CLI::App& command, JobOptions& options);
+
+// Adds --trace to a command that runs steps.
+void AddTraceOption(CLI::App& command, JobOptions& options);
 
 // The environment variable of a long option: --max-model-len -> TERNION_MAX_MODEL_LEN.
 std::string EnvironmentName(const std::string& long_option);

@@ -75,8 +75,12 @@ class CpuBackend final : public Backend {
                      const KvSlices& slices, const KvLayer& cache, TensorView<float> out) override;
   void Head(TensorView<const float> x, TensorView<const BFloat16> table, TensorView<float> logits) override;
   void ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) override;
-  void ChangeLogits(TensorView<float> logits, absl::Span<const LogitChange> changes_host) override;
-  void Logprobs(TensorView<const float> logits, TensorView<const int32_t> ids, TensorView<int32_t> top_ids,
+  void ChangeLogits(TensorView<float> logits, absl::Span<const LogitChange> changes_host,
+                    TensorView<float> before) override;
+  void RestoreLogits(TensorView<const float> before, absl::Span<const LogitChange> changes_host,
+                     TensorView<float> logits) override;
+  void Logprobs(TensorView<const float> logits, absl::Span<const LogprobRow> rows_host,
+                TensorView<const int32_t> ids, TensorView<int32_t> top_ids,
                 TensorView<float> logprobs) override;
   void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
               TensorView<int32_t> ids) override;

@@ -32,22 +32,26 @@ double LogSum(absl::Span<const float> logits) {
 
 }  // namespace
 
-void CpuBackend::Logprobs(TensorView<const float> logits, TensorView<const int32_t> ids,
-                          TensorView<int32_t> top_ids, TensorView<float> logprobs) {
-  const int64_t rows = logits.rows(), k = top_ids.cols();
-  CHECK(ids.size() == rows && top_ids.rows() == rows && logprobs.rows() == rows && logprobs.cols() == 1 + k &&
-            k <= logits.cols(),
+void CpuBackend::Logprobs(TensorView<const float> logits, absl::Span<const LogprobRow> rows_host,
+                          TensorView<const int32_t> ids, TensorView<int32_t> top_ids,
+                          TensorView<float> logprobs) {
+  const auto rows = static_cast<int64_t>(rows_host.size());
+  const int64_t k = top_ids.cols();
+  CHECK(ids.size() == logits.rows() && top_ids.rows() == rows && logprobs.rows() == rows &&
+            logprobs.cols() == 1 + k && k <= logits.cols(),
         "Logprobs shapes");
-  pool_.ForEach(rows, [&](int64_t t) {
-    const auto row = absl::MakeConstSpan(logits.row(t), static_cast<size_t>(logits.cols()));
+  pool_.ForEach(rows, [&](int64_t i) {
+    const auto [at, named] = rows_host[i];
+    CHECK(at >= 0 && at < logits.rows() && named < logits.cols(), "a row and column of the logits");
+    const auto row = absl::MakeConstSpan(logits.row(at), static_cast<size_t>(logits.cols()));
     const double log_sum = LogSum(row);
     const auto logprob = [&](int32_t column) {
       return static_cast<float>(static_cast<double>(row[column]) - log_sum);
     };
-    logprobs.row(t)[0] = logprob(ids.data()[t]);
+    logprobs.row(i)[0] = logprob(named >= 0 ? named : ids.data()[at]);
     const std::vector<int32_t> largest = LargestColumns(row, k);
-    std::copy(largest.begin(), largest.end(), top_ids.row(t));
-    std::transform(largest.begin(), largest.end(), logprobs.row(t) + 1, logprob);
+    std::copy(largest.begin(), largest.end(), top_ids.row(i));
+    std::transform(largest.begin(), largest.end(), logprobs.row(i) + 1, logprob);
   });
 }
 

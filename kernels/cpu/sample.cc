@@ -109,11 +109,10 @@ void CpuBackend::Sample(TensorView<const float> logits, absl::Span<const SampleR
                         TensorView<int32_t> ids) {
   CHECK(ids.size() == logits.rows() && static_cast<int64_t>(rows_host.size()) == logits.rows(),
         "Sample shapes");
-  Sampler sampler;
-  for (int64_t t = 0; t < logits.rows(); ++t) {
-    ids.data()[t] =
-        sampler.Sample(absl::MakeConstSpan(logits.row(t), static_cast<size_t>(logits.cols())), rows_host[t]);
-  }
+  pool_.ForEach(logits.rows(), [&](int64_t t) {
+    ids.data()[t] = Sampler().Sample(absl::MakeConstSpan(logits.row(t), static_cast<size_t>(logits.cols())),
+                                     rows_host[t]);
+  });
 }
 
 }  // namespace ternion::cpu

@@ -4,6 +4,7 @@
 // its order does not matter. What is kept is told by one threshold on the logits, ordered as integers: all columns
 // above it, and of those equal to it the first few.
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/logit_order.cuh"
 #include "kernels/cuda/rows.cuh"
 
 namespace ternion::cuda {
@@ -12,12 +13,6 @@ namespace {
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarp;
 constexpr float kWeightUnits = 1099511627776.0f;  // 2^40
-
-// Integers in the order of the floats, NaN aside; both zeros are one.
-__device__ __forceinline__ uint32_t OrderOf(float x) {
-  const uint32_t bits = __float_as_uint(x + 0.0f);
-  return bits ^ (bits >> 31 != 0 ? 0xffffffffu : 0x80000000u);
-}
 
 __device__ __forceinline__ uint64_t BlockSum(uint64_t x) {
   __shared__ uint64_t sums[kWarps];
@@ -37,12 +32,14 @@ struct Row {
   int n;
   float most;
   float temperature;
-  uint32_t least =
-      0;  // the threshold: columns of a higher order are kept, and the first `equals` of this order
+  // The threshold: columns of a higher order are kept, and the first `equals` of this order.
+  uint32_t least = 0;
   int equals = 0;
+  uint64_t least_weight = 0;  // what weighs less weighs nothing: it is not drawn
 
   __device__ uint64_t Weight(float logit) const {
-    return __float2ull_rn(expf((logit - most) / temperature) * kWeightUnits);
+    const uint64_t weight = __float2ull_rn(expf((logit - most) / temperature) * kWeightUnits);
+    return weight < least_weight ? 0 : weight;
   }
   // Sums count(logit) over the columns whose order is at least `order`.
   template <typename Count>
@@ -75,10 +72,7 @@ __device__ void KeepTopK(Row& row, int k) {
 }
 
 // The weight of one column of the threshold's order.
-__device__ uint64_t WeightAtLeast(const Row& row) {
-  const uint32_t bits = row.least ^ (row.least >> 31 != 0 ? 0x80000000u : 0xffffffffu);
-  return row.Weight(__uint_as_float(bits));
-}
+__device__ uint64_t WeightAtLeast(const Row& row) { return row.Weight(LogitOfOrder(row.least)); }
 
 __device__ uint64_t KeptWeight(const Row& row) {
   const auto weigh = [&](float logit) { return row.Weight(logit); };
@@ -103,6 +97,11 @@ __device__ void KeepTopP(Row& row, float p) {
   row = narrowed;
 }
 
+// Of the kept columns those that weigh at least p of the heaviest.
+__device__ void KeepMinP(Row& row, float p) {
+  row.least_weight = static_cast<uint64_t>(ceil(static_cast<double>(p) * static_cast<double>(kWeightUnits)));
+}
+
 // The first kept column at which the running weight exceeds `target`. Pieces of kThreads columns pass by in ascending
 // order; a thread owns a column of each.
 __device__ int FindColumn(const Row& row, uint64_t target) {
@@ -112,7 +111,7 @@ __device__ int FindColumn(const Row& row, uint64_t target) {
   if (threadIdx.x == 0) found = -1;
   uint64_t passed = 0;
   int equals_passed = 0;
-  int last = 0;  // this thread's last kept column: what rounding leaves over falls to the row's last
+  int last = 0;  // this thread's last column with a weight: what rounding leaves over falls to the row's last
   for (int begin = 0; begin < row.n; begin += kThreads) {
     const int i = begin + static_cast<int>(threadIdx.x);
     const float logit = i < row.n ? row.logits[i] : 0.0f;
@@ -128,8 +127,8 @@ __device__ int FindColumn(const Row& row, uint64_t target) {
       equals_passed += equals[w];
     }
     const bool kept = i < row.n && (order > row.least || (equal && before < row.equals));
-    if (kept) last = i;
     uint64_t running = kept ? row.Weight(logit) : 0;
+    if (running > 0) last = i;
     const uint64_t own = running;
 #pragma unroll
     for (int step = 1; step < kWarp; step *= 2) {
@@ -162,7 +161,7 @@ __device__ float MostLogit(const float* logits, int n) {
   uint32_t most = 0;
   for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) most = max(most, OrderOf(logits[i]));
   most = BlockMax(most);
-  return __uint_as_float(most ^ (most >> 31 != 0 ? 0x80000000u : 0xffffffffu));
+  return LogitOfOrder(most);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -179,6 +178,7 @@ __global__ void __launch_bounds__(kThreads)
     KeepTopK(row, how.top_k);
   }
   if (!how.takes_largest() && how.top_p < 1.0f) KeepTopP(row, how.top_p);
+  if (!how.takes_largest() && how.min_p > 0.0f) KeepMinP(row, how.min_p);
   const auto target = static_cast<uint64_t>(how.uniform * static_cast<double>(KeptWeight(row)));
   const int column = FindColumn(row, target);
   if (threadIdx.x == 0) ids[blockIdx.x] = column;

@@ -10,7 +10,7 @@ namespace ternion {
 
 SampleRow DrawAt(const SamplingParams& params, int64_t position) {
   return {params.temperature, params.top_k, params.top_p,
-          PhiloxUniform(params.seed, static_cast<uint64_t>(position))};
+          PhiloxUniform(params.seed, static_cast<uint64_t>(position)), params.min_p};
 }
 
 int32_t ArgMax(absl::Span<const float> logits) {

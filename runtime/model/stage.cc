@@ -1,10 +1,6 @@
 #include "runtime/model/stage.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <numeric>
-#include <string>
 #include <utility>
 
 #include "kernels/status.h"
@@ -56,20 +52,8 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
   backend.CopyFromHost(stage->cos_sin_.data(), table.data(), table.size() * sizeof(float));
   if (!grid.last_stage()) return stage;
 
-  const int64_t h = config.shape.hidden;
-  for (int r = 0; r < grid.tp; ++r) {
-    stage->vocab_columns_.push_back(ShardLayer(config.shape, grid.tp, r).vocab.size());
-  }
-  const int64_t shard = weights.shard.vocab.size();
-  TERNION_ASSIGN_OR_RETURN(stage->selected_, backend.Allocate(kHeadRows * h * sizeof(float)));
-  TERNION_ASSIGN_OR_RETURN(stage->normed_, backend.Allocate(kHeadRows * h * sizeof(float)));
-  TERNION_ASSIGN_OR_RETURN(stage->logits_, backend.Allocate(kHeadRows * shard * sizeof(float)));
-  if (grid.tp > 1) {
-    TERNION_ASSIGN_OR_RETURN(stage->all_logits_,
-                             backend.Allocate(kHeadRows * config.shape.vocab * sizeof(float)));
-  }
-  TERNION_ASSIGN_OR_RETURN(stage->drawn_, backend.Allocate(limits.max_batch_tokens * sizeof(int32_t)));
-  stage->reads_ = MakeDelayedReads(backend);
+  TERNION_ASSIGN_OR_RETURN(stage->logits_,
+                           Logits::Create(config, weights, backend, ranks, limits.max_batch_tokens));
   return stage;
 }
 
@@ -78,20 +62,31 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   const auto tokens = static_cast<int64_t>(ids.size());
   const int64_t h = config_->shape.hidden;
   const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
+  TERNION_RETURN_IF_ERROR(MakeInput(ids, x));
+  TERNION_RETURN_IF_ERROR(AllLayers(slices, cache, tokens, x));
+  if (grid_.last_stage()) return absl::OkStatus();
+  const TraceSpan span(trace_, "send");
+  return link_->Send(tokens, x);
+}
+
+absl::Status Stage::MakeInput(absl::Span<const int32_t> ids, TensorView<float> x) {
+  const TraceSpan span(trace_, grid_.first_stage() ? "embed" : "receive");
   if (grid_.first_stage()) {
-    const auto table = weights_->embedding.As<const BFloat16>(weights_->shard.vocab.size(), h);
-    const auto drawn = drawn_.As<const int32_t>(1, static_cast<int64_t>(drawn_.bytes() / sizeof(int32_t)));
-    TERNION_RETURN_IF_ERROR(ranks_->EmbedRows(table, config_->shape.vocab, ids, drawn, x));
-  } else {
-    TERNION_RETURN_IF_ERROR(link_->Recv(tokens, x));
+    const auto table =
+        weights_->embedding.As<const BFloat16>(weights_->shard.vocab.size(), config_->shape.hidden);
+    const TensorView<const int32_t> drawn =
+        logits_ == nullptr ? TensorView<const int32_t>() : logits_->drawn();
+    return ranks_->EmbedRows(table, config_->shape.vocab, ids, drawn, x);
   }
+  return link_->Recv(static_cast<int64_t>(ids.size()), x);
+}
+
+absl::Status Stage::AllLayers(absl::Span<const KvSlice> slices, const KvCache& cache, int64_t tokens,
+                              TensorView<float> x) {
+  const TraceSpan span(trace_, "layers");
   const KvSlices uploaded = backend_->UploadSlices(slices);
-  if (tokens <= kReplayedTokens && !observer_) {
-    TERNION_RETURN_IF_ERROR(ReplayLayers(uploaded, cache, tokens, x));
-  } else {
-    TERNION_RETURN_IF_ERROR(RunLayers(uploaded, cache, tokens, x));
-  }
-  return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);
+  if (tokens <= kReplayedTokens && !observer_) return ReplayLayers(uploaded, cache, tokens, x);
+  return RunLayers(uploaded, cache, tokens, x);
 }
 
 absl::Status Stage::OpenTable(GatherStrings gather) {
@@ -130,109 +125,11 @@ absl::Status Stage::ReplayLayers(const KvSlices& slices, const KvCache& cache, i
   return absl::OkStatus();
 }
 
-absl::Status Stage::Logits(int64_t tokens, absl::Span<const LogitsRequest> requests, const TakeLogits& take) {
-  return MakeLogits(
-      tokens, requests,
-      [&](absl::Span<const LogitsRequest> some, int64_t first, TensorView<const float> logits,
-          TensorView<const int32_t> drawn) { AnswerRequests(some, first, logits, drawn, take); });
-}
-
-absl::Status Stage::Draw(int64_t tokens, absl::Span<const LogitsRequest> requests) {
-  return MakeLogits(tokens, requests,
-                    [&](absl::Span<const LogitsRequest>, int64_t, TensorView<const float>,
-                        TensorView<const int32_t> drawn) { reads_->Start(drawn.data(), drawn.bytes()); });
-}
-
-std::vector<int32_t> Stage::TakeDrawn(int64_t requests) {
-  std::vector<int32_t> ids(requests);
-  for (int64_t first = 0; first < requests; first += kHeadRows) {
-    const std::string bytes = reads_->Take();
-    std::memcpy(ids.data() + first, bytes.data(), bytes.size());
-  }
-  return ids;
-}
-
-absl::Status Stage::MakeLogits(int64_t tokens, absl::Span<const LogitsRequest> requests, UseLogits use) {
-  const int64_t h = config_->shape.hidden;
-  const int64_t shard = weights_->shard.vocab.size();
-  const Buffer& table = weights_->head.empty() ? weights_->embedding : weights_->head;
-  const auto count = static_cast<int64_t>(requests.size());
-  for (int64_t first = 0; first < count; first += kHeadRows) {
-    const auto some = requests.subspan(first, std::min(kHeadRows, count - first));
-    const auto n = static_cast<int64_t>(some.size());
-    const auto logits = logits_.As<float>(n, shard);
-    const auto normed = normed_.As<float>(n, h);
-    TERNION_RETURN_IF_ERROR(NormalizeRows(tokens, some, normed));
-    backend_->Head(normed, table.As<const BFloat16>(shard, h), logits);
-    const auto drawn = TensorView<int32_t>(drawn_.As<int32_t>(1, first + n).data() + first, 1, n);
-    TensorView<float> all_logits = logits;
-    if (ranks_->size() > 1) {
-      all_logits = all_logits_.As<float>(n, config_->shape.vocab);
-      TERNION_RETURN_IF_ERROR(ranks_->GatherLogits(logits, vocab_columns_, all_logits));
-    }
-    if (ranks_->rank() == 0 || TakesDrawn()) DrawIds(some, all_logits, drawn);
-    if (ranks_->rank() == 0) use(some, first, all_logits, drawn);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Stage::NormalizeRows(int64_t tokens, absl::Span<const LogitsRequest> requests,
-                                  TensorView<float> normed) {
-  const int64_t h = config_->shape.hidden;
-  const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
-  std::vector<int32_t> rows;
-  for (const LogitsRequest& request : requests) rows.push_back(request.row);
-  const std::vector<int32_t> own = ranks_->OwnedOf(tokens, rows);
-  const auto count = static_cast<int64_t>(own.size());
-  TensorView<float> mine = selected_.As<float>(count, h);
-  if (count > 0) {
-    TensorView<const float> selected = mine;
-    if (own.back() - own.front() == count - 1) {  // neighbours
-      selected = x.Rows(own.front(), own.back() + 1);
-    } else {
-      backend_->SelectRows(x, own, mine);
-    }
-    const bool shares = ranks_->sequence_parallel(tokens);
-    if (!shares) mine = normed;
-    const int segment = std::gcd<int64_t>(32, h);
-    const auto sums = workspace_.all_segments.As<float>(count, h / segment);
-    backend_->SumSquares(selected, segment, sums);
-    backend_->RmsNorm(selected, sums, h, config_->rms_norm_eps, weights_->final_norm.As<float>(1, h), mine);
-    if (!shares) return absl::OkStatus();
-  }
-  return ranks_->GatherRows(tokens, rows, mine, normed);
-}
-
-void Stage::DrawIds(absl::Span<const LogitsRequest> requests, TensorView<const float> logits,
-                    TensorView<int32_t> drawn) {
-  std::vector<SampleRow> draws;
-  for (const LogitsRequest& request : requests) draws.push_back(request.sample.value_or(SampleRow()));
-  if (std::all_of(draws.begin(), draws.end(), [](const SampleRow& d) { return d.takes_largest(); })) {
-    backend_->ArgMax(logits, drawn);
-  } else {
-    backend_->Sample(logits, draws, drawn);
-  }
-}
-
-void Stage::AnswerRequests(absl::Span<const LogitsRequest> requests, int64_t first,
-                           TensorView<const float> logits, TensorView<const int32_t> drawn,
-                           const TakeLogits& take) {
-  const int64_t vocab = logits.cols();
-  const bool any_whole =
-      std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& r) { return r.whole; });
-  std::vector<int32_t> ids(requests.size(), -1);
-  backend_->CopyToHost(ids.data(), drawn.data(), drawn.bytes());
-  if (any_whole) {
-    host_logits_.resize(logits.size());
-    backend_->CopyToHost(host_logits_.data(), logits.data(), logits.bytes());
-  }
-  backend_->Synchronize();
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const float* row = host_logits_.data() + static_cast<int64_t>(i) * vocab;
-    take(first + static_cast<int64_t>(i),
-         requests[i].whole ? absl::MakeConstSpan(row, vocab) : absl::Span<const float>(),
-         requests[i].sample ? ids[i] : -1);
-  }
+absl::Status Stage::BeginLogits(int64_t tokens, absl::Span<const LogitsRequest> requests,
+                                Logits::TakeWhole take) {
+  const TraceSpan span(trace_, "head");
+  const int64_t owned = ranks_->OwnedRows(tokens).size();
+  return logits_->Begin(tokens, workspace_.residual.As<float>(owned, config_->shape.hidden), requests, take);
 }
 
 }  // namespace ternion

@@ -31,6 +31,36 @@ class Engine::LogitsHashes {
   std::map<uint64_t, std::unique_ptr<XXH64_state_t, Free>> states_;
 };
 
+namespace {
+
+// What the sequence's i-th token asks of its logits, but for the row.
+std::optional<LogitsRequest> RequestOf(const StepSequence& sequence, size_t i) {
+  LogitsRequest request;
+  if (sequence.scores()) {
+    request.whole = true;
+  } else if (i < sequence.targets.size()) {
+    request.target = sequence.targets[i];
+    request.logprobs = sequence.prompt_logprobs;
+  } else if (sequence.sample && i + 1 == sequence.tokens.size()) {
+    request.sample = DrawAt(sequence.sampling, sequence.sample_index);
+    request.changes = sequence.changes;
+    request.logprobs = sequence.logprobs;
+    request.whole = sequence.hash_logits;
+  } else {
+    return std::nullopt;
+  }
+  return request;
+}
+
+// Whether there will be other things to take than whole rows.
+bool AwaitsAnswers(absl::Span<const LogitsRequest> requests) {
+  return std::any_of(requests.begin(), requests.end(), [](const LogitsRequest& request) {
+    return request.sample.has_value() || request.logprobs >= 0;
+  });
+}
+
+}  // namespace
+
 Engine::Engine() : hashes_(std::make_unique<LogitsHashes>()) {}
 Engine::~Engine() = default;
 
@@ -63,6 +93,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
   return engine;
 }
 
+void Engine::UseTrace(Trace* trace) {
+  trace_ = trace;
+  stage_->UseTrace(trace);
+}
+
 absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
   CHECK(!has_begun(), "the steps before were finished");
   TERNION_RETURN_IF_ERROR(Begin(plan));
@@ -70,6 +105,8 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
 }
 
 absl::Status Engine::Begin(const StepPlan& plan) {
+  TraceSpan span(trace_, "step");
+  span.SetStep(plan.step, plan.tokens(), static_cast<int64_t>(plan.sequences.size()));
   for (uint64_t id : plan.released) hashes_->Forget(id);
   for (const BlockCopy& copy : plan.copies) cache_->Copy(*backend_, copy);
   std::vector<int32_t> ids;
@@ -89,15 +126,20 @@ absl::Status Engine::Begin(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
-bool Engine::AnswerReady() { return has_begun() && (begun_.front().drawn.empty() || stage_->DrawnReady()); }
+bool Engine::AnswerReady() {
+  return has_begun() && (begun_.front().places.empty() || stage_->AnswersReady());
+}
 
 absl::StatusOr<StepResult> Engine::Finish() {
   CHECK(has_begun(), "a step was begun");
   Begun begun = std::move(begun_.front());
   begun_.pop_front();
-  if (!begun.drawn.empty()) {
-    const std::vector<int32_t> ids = stage_->TakeDrawn(static_cast<int64_t>(begun.drawn.size()));
-    for (size_t i = 0; i < ids.size(); ++i) begun.result.sequences[begun.drawn[i]].token = ids[i];
+  if (!begun.places.empty()) {
+    const TraceSpan span(trace_, "take answers");
+    std::vector<LogitsAnswer> answers = stage_->TakeAnswers();
+    for (size_t i = 0; i < answers.size(); ++i) {
+      TakeAnswer(std::move(answers[i]), begun.places[i], begun.result);
+    }
   }
   if (grid_.last_stage()) TERNION_RETURN_IF_ERROR(tensor_parallel_->Health());
   return std::move(begun.result);
@@ -109,55 +151,57 @@ absl::StatusOr<bool> Engine::Progress() {
 }
 
 absl::StatusOr<Engine::Begun> Engine::BeginAnswer(const StepPlan& plan) {
-  // Which sequence a request is of, which of its tokens, and where its answer goes.
-  struct Asked {
-    const StepSequence* sequence;
-    int64_t token;
-    size_t answer;
-  };
   Begun begun;
-  StepResult& result = begun.result;
-  result.step = plan.step;
-  std::vector<Asked> asked;
-  std::vector<Stage::LogitsRequest> requests;
-  int32_t row = 0;
-  for (const StepSequence& sequence : plan.sequences) {
-    const auto tokens = static_cast<int64_t>(sequence.tokens.size());
-    const bool scores = !sequence.targets.empty();
-    for (int64_t i = 0; i < tokens; ++i, ++row) {
-      if (!scores && !(sequence.sample && i == tokens - 1)) continue;
-      asked.push_back({&sequence, i, result.sequences.size()});
-      requests.push_back({row, scores || sequence.hash_logits, {}});
-      if (!scores) requests.back().sample = DrawAt(sequence.sampling, sequence.sample_index);
-    }
-    if (!scores && !sequence.sample) continue;
-    result.sequences.emplace_back();
-    result.sequences.back().id = sequence.id;
-  }
-  if (requests.empty()) return begun;
-  if (std::none_of(requests.begin(), requests.end(), [](const auto& request) { return request.whole; })) {
-    TERNION_RETURN_IF_ERROR(stage_->Draw(row, requests));
-    if (grid_.rank == grid_.sampler_rank()) {
-      for (const Asked& one : asked) begun.drawn.push_back(one.answer);
-    }
-    return begun;
-  }
-  const auto take = [&](int64_t index, absl::Span<const float> logits, int32_t id) {
-    const auto& [sequence, token, answer] = asked[index];
-    SequenceResult& to = result.sequences[answer];
-    if (!sequence->targets.empty()) {
+  begun.result.step = plan.step;
+  Questions questions = QuestionsOf(plan, begun.result);
+  const auto take_whole = [&](int64_t index, absl::Span<const float> logits) {
+    const auto [sequence, token] = questions.askers[index];
+    SequenceResult& to = begun.result.sequences[questions.places[index].sequence];
+    if (sequence->scores()) {
       to.negative_log_likelihood += NegativeLogLikelihood(logits, sequence->targets[token]);
-      return;
+    } else {
+      to.logits_hash = hashes_->Add(sequence->id, logits);
     }
-    if (sequence->hash_logits) to.logits_hash = hashes_->Add(sequence->id, logits);
-    to.token = id;
   };
-  TERNION_RETURN_IF_ERROR(stage_->Logits(row, requests, take));
+  TERNION_RETURN_IF_ERROR(stage_->BeginLogits(plan.tokens(), questions.requests, take_whole));
+  if (grid_.rank == grid_.sampler_rank() && AwaitsAnswers(questions.requests)) {
+    begun.places = std::move(questions.places);
+  }
   return begun;
 }
 
+Engine::Questions Engine::QuestionsOf(const StepPlan& plan, StepResult& result) {
+  Questions questions;
+  int32_t row = 0;
+  for (const StepSequence& sequence : plan.sequences) {
+    for (size_t i = 0; i < sequence.tokens.size(); ++i, ++row) {
+      std::optional<LogitsRequest> request = RequestOf(sequence, i);
+      if (!request.has_value()) continue;
+      request->row = row;
+      questions.requests.push_back(*request);
+      questions.askers.emplace_back(&sequence, i);
+      questions.places.push_back({result.sequences.size(), i < sequence.targets.size()});
+    }
+    if (!sequence.asks()) continue;
+    result.sequences.emplace_back();
+    result.sequences.back().id = sequence.id;
+  }
+  return questions;
+}
+
+void Engine::TakeAnswer(LogitsAnswer answer, Place place, StepResult& result) {
+  SequenceResult& to = result.sequences[place.sequence];
+  if (answer.id >= 0) to.token = answer.id;
+  if (!answer.logprobs.has_value()) return;
+  if (place.of_prompt) {
+    to.prompt_logprobs.push_back(*std::move(answer.logprobs));
+  } else {
+    to.logprobs = std::move(answer.logprobs);
+  }
+}
+
 int64_t WidestRow(const ModelShape& shape, int64_t tokens) {
-  const int64_t logits = (Stage::kHeadRows * shape.vocab + tokens - 1) / tokens;
+  const int64_t logits = (Logits::kRows * shape.vocab + tokens - 1) / tokens;
   return std::max({shape.hidden, int64_t{shape.heads} * shape.head_dim, shape.ffn, logits});
 }
 

@@ -18,6 +18,7 @@
 #include "runtime/model/stage.h"
 #include "runtime/model/weights.h"
 #include "runtime/serving/step_plan.h"
+#include "runtime/trace/trace.h"
 
 namespace ternion {
 
@@ -57,6 +58,10 @@ class Engine {
   // To be called between steps until it is false: true while messages to the next stage have not left.
   absl::StatusOr<bool> Progress();
 
+  // Steps and their parts are recorded from now on; `trace` outlives the engine's last step. On a device a span is the time
+  // that the host takes to enqueue the work, but for those that wait for answers.
+  void UseTrace(Trace* trace);
+
   // See TensorParallel::UsePeers.
   void UsePeers(std::unique_ptr<PeerExchange> peers) { tensor_parallel_->UsePeers(std::move(peers)); }
   // See TensorParallel::OpenTable; on the first stage, after UsePeers.
@@ -72,12 +77,26 @@ class Engine {
   class LogitsHashes;  // running XXH64 of the sequences that asked for it
 
   Engine();
+  // Where an answer of the stage goes.
+  struct Place {
+    size_t sequence = 0;     // of the result's
+    bool of_prompt = false;  // it tells about a token of the prompt, not about the one that is drawn
+  };
+  // What a plan asks of its logits: of each request the sequence, which of its tokens, and the place.
+  struct Questions {
+    std::vector<LogitsRequest> requests;
+    std::vector<std::pair<const StepSequence*, size_t>> askers;
+    std::vector<Place> places;
+  };
   // A step whose answer has not been taken.
   struct Begun {
     StepResult result;
-    std::vector<size_t> drawn;  // which of the result's sequences get the ids that the stage is drawing
+    std::vector<Place> places;  // of the answers that the stage has yet to give
   };
   absl::StatusOr<Begun> BeginAnswer(const StepPlan& plan);
+  // Makes room in `result` for the sequences that ask.
+  static Questions QuestionsOf(const StepPlan& plan, StepResult& result);
+  static void TakeAnswer(LogitsAnswer answer, Place place, StepResult& result);
 
   ModelConfig config_;
   ProcessGrid grid_;
@@ -90,6 +109,7 @@ class Engine {
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<LogitsHashes> hashes_;
   std::deque<Begun> begun_;
+  Trace* trace_ = nullptr;
 };
 
 // Channels of float32 a row, for steps of `tokens` rows, that bound all a tensor-parallel group exchanges.

@@ -14,6 +14,9 @@
 
 namespace ternion {
 
+// Of how many of the likeliest tokens a request may be told.
+inline constexpr int32_t kMostLogprobs = 20;
+
 // How the next token is drawn from the logits. temperature 0 takes the largest (ties: the lowest id).
 struct SamplingParams {
   float temperature = 0.0f;  // >= 0
@@ -57,6 +60,8 @@ std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "a
 struct TokenLogprobs {
   float logprob = 0;                           // of the token itself
   std::vector<std::pair<int32_t, float>> top;  // the likeliest tokens, first the likeliest
+
+  bool operator==(const TokenLogprobs&) const = default;
 };
 
 // One generated token, or the end of a request that failed.
@@ -70,6 +75,8 @@ struct TokenEvent {
   std::vector<TokenLogprobs>
       prompt_logprobs;        // with the first token, where asked for: of prompt[1], prompt[2], ...
   int64_t cached_tokens = 0;  // with the first token: of the prompt, found in the prefix cache
+  // When the request's first step was planned; max() before.
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
 };
 // Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;

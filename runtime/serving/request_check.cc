@@ -1,6 +1,7 @@
 #include "runtime/serving/request_check.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
@@ -34,12 +35,35 @@ absl::Status CheckIds(const std::vector<int32_t>& ids, int64_t vocab) {
       absl::StrCat("token id ", *wrong, " is outside the vocabulary of ", vocab));
 }
 
+absl::Status CheckSampling(const SamplingParams& sampling) {
+  if (!(sampling.repetition_penalty > 0) || !std::isfinite(sampling.repetition_penalty)) {
+    return absl::InvalidArgumentError("the repetition penalty must be a number greater than 0");
+  }
+  if (!std::isfinite(sampling.presence_penalty) || !std::isfinite(sampling.frequency_penalty)) {
+    return absl::InvalidArgumentError("presence and frequency penalties must be numbers");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogprobs(int32_t likeliest, int64_t vocab) {
+  const int64_t most = std::min<int64_t>(kMostLogprobs, vocab);
+  if (likeliest <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "log-probabilities of the ", likeliest, " likeliest tokens are asked for; there are those of ", most));
+}
+
 }  // namespace
 
 absl::Status CheckRequest(const GenerateRequest& request, const SchedulerLimits& limits) {
   TERNION_RETURN_IF_ERROR(CheckLengths(request, limits));
   TERNION_RETURN_IF_ERROR(CheckIds(request.prompt, limits.vocab));
   TERNION_RETURN_IF_ERROR(CheckIds(request.score_targets, limits.vocab));
+  TERNION_RETURN_IF_ERROR(CheckIds(request.stop_ids, limits.vocab));
+  for (const auto& [id, bias] : request.logit_bias) TERNION_RETURN_IF_ERROR(CheckIds({id}, limits.vocab));
+  TERNION_RETURN_IF_ERROR(CheckSampling(request.sampling));
+  for (const int32_t likeliest : {request.logprobs, request.prompt_logprobs}) {
+    TERNION_RETURN_IF_ERROR(CheckLogprobs(likeliest, limits.vocab));
+  }
   const int64_t need = BlocksFor(PositionsOf(request, limits));
   if (need > limits.blocks) {
     return absl::InvalidArgumentError(absl::StrCat("the request needs ", need, " KV blocks of ",

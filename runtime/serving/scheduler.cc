@@ -25,7 +25,7 @@ absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink si
   if (limits_.max_queue_time.count() > 0 && request.queue_deadline == TimePoint::max()) {
     request.queue_deadline = std::chrono::steady_clock::now() + limits_.max_queue_time;
   }
-  return sequences_.Add(std::move(request), std::move(sink)).id;
+  return sequences_.Add(std::move(request), std::move(sink), limits_.eos_ids).id;
 }
 
 std::optional<Scheduler::Notice> Scheduler::Cancel(uint64_t id) {
@@ -85,7 +85,7 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
     if (planned.answers) {
       CHECK(answer != result.sequences.end() && answer->id == sequence.id,
             "a step's answers are not its plan's");
-      if (std::optional<Notice> notice = TakeAnswer(sequence, *answer++)) {
+      if (std::optional<Notice> notice = TakeAnswer(planned, *answer++)) {
         notices.push_back(*std::move(notice));
       }
     }
@@ -95,25 +95,38 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
   return notices;
 }
 
-std::optional<Scheduler::Notice> Scheduler::TakeAnswer(Sequence& sequence, const SequenceResult& answer) {
-  const bool scores = !sequence.request.score_targets.empty();
-  if (!scores) --sequence.awaited;
+std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, const SequenceResult& answer) {
+  Sequence& sequence = *planned.sequence;
+  if (planned.samples) --sequence.awaited;
   if (sequence.ended()) return std::nullopt;
   TokenEvent event;
-  if (scores) {
+  if (!sequence.request.score_targets.empty()) {
     sequence.negative_log_likelihood += answer.negative_log_likelihood;
     if (sequence.unplanned() > 0 || sequence.plans_in_flight > 0) return std::nullopt;
     event.negative_log_likelihood = sequence.negative_log_likelihood;
     event.finish = FinishReason::kLength;
   } else {
-    sequence.tokens.push_back(answer.token);
-    if (sequence.generated++ == 0) event.cached_tokens = sequence.cached_tokens;
-    event.token = answer.token;
-    event.logits_hash = answer.logits_hash;
-    event.finish = Finished(sequence, answer.token);
+    std::vector<TokenLogprobs>& told = sequence.prompt_logprobs;
+    told.insert(told.end(), answer.prompt_logprobs.begin(), answer.prompt_logprobs.end());
+    if (!planned.samples) return std::nullopt;
+    event = TakeToken(sequence, answer);
   }
   if (event.finish.has_value()) return End(sequence, std::move(event));
   return Notice{sequence.sink, std::move(event)};
+}
+
+TokenEvent Scheduler::TakeToken(Sequence& sequence, const SequenceResult& answer) const {
+  TokenEvent event;
+  event.started = sequence.started;
+  sequence.tokens.push_back(answer.token);
+  sequence.rules.Add(answer.token);
+  if (sequence.generated++ == 0) event.cached_tokens = sequence.cached_tokens;
+  event.token = answer.token;
+  event.logits_hash = answer.logits_hash;
+  event.finish = Finished(sequence, answer.token);
+  event.logprobs = answer.logprobs;
+  event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
+  return event;
 }
 
 std::optional<FinishReason> Scheduler::Finished(const Sequence& sequence, int32_t token) const {
@@ -129,6 +142,7 @@ std::optional<FinishReason> Scheduler::Finished(const Sequence& sequence, int32_
 
 // `event` is its last.
 Scheduler::Notice Scheduler::End(Sequence& sequence, TokenEvent event) {
+  event.started = sequence.started;
   sequences_.End(sequence);
   return {std::move(sequence.sink), std::move(event)};
 }

@@ -70,7 +70,7 @@ class Scheduler {
 
   // The next step, or nothing when every sequence waits for an answer (or there is none).
   std::optional<StepPlan> PlanStep();
-  // Takes the step's answers. `result` has one entry for each sequence of the plan that samples or scores.
+  // Takes the step's answers. `result` has one entry for each sequence of the plan that asks (StepSequence::asks).
   std::vector<Notice> Commit(const StepResult& result);
 
   // Whether one more plan may be in flight.
@@ -89,6 +89,7 @@ class Scheduler {
   struct Planned {
     Sequence* sequence = nullptr;
     int64_t tokens = 0;
+    bool samples = false;
     bool answers = false;
   };
   // A plan in the making: who gets how many tokens, and what is left to give.
@@ -114,9 +115,11 @@ class Scheduler {
   void Preempt(Sequence& sequence, Draft& draft);
 
   StepPlan MakePlan(Draft& draft);
+  static std::vector<int32_t> TargetsOf(const Sequence& sequence, int64_t tokens);
   StepSequence AddToPlan(Planned& share, int32_t& draws);
 
-  std::optional<Notice> TakeAnswer(Sequence& sequence, const SequenceResult& answer);
+  std::optional<Notice> TakeAnswer(const Planned& planned, const SequenceResult& answer);
+  TokenEvent TakeToken(Sequence& sequence, const SequenceResult& answer) const;
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
   Notice End(Sequence& sequence, TokenEvent event);
   void RemoveUnlessPlanned(Sequence& sequence);
@@ -125,7 +128,7 @@ class Scheduler {
   BlockPool pool_;
   Sequences sequences_;
   std::map<uint64_t, std::vector<Planned>> plans_;
-  bool last_scores_ = false;       // the last plan: its draws cannot be told by number
+  bool last_tells_ = false;  // the last plan asks about given tokens: its draws cannot be told by number
   std::vector<BlockCopy> copies_;  // for the next plan
   std::vector<uint64_t> released_;
   SchedulerStats counters_;  // those since the start

@@ -97,6 +97,7 @@ void Scheduler::Start(Sequence& sequence, const PrefixTree::Match& match) {
   if (const std::optional<BlockCopy> copy = sequence.blocks.Share(pool_, match)) copies_.push_back(*copy);
   sequence.planned = match.tokens();
   sequence.negative_log_likelihood = 0;
+  sequence.prompt_logprobs.clear();
   counters_.block_copies += match.part_tokens > 0 ? 1 : 0;
   if (!sequence.has_run()) {
     sequence.cached_tokens = match.tokens();
@@ -128,7 +129,7 @@ bool Scheduler::MayGoOn(const Sequence& sequence) const {
   if (sequence.unplanned() == 0) return false;
   if (sequence.awaited == 0) return true;
   const GenerateRequest& request = sequence.request;
-  return limits_.plans_ahead && !last_scores_ && !request.hash_logits &&
+  return limits_.plans_ahead && !last_tells_ && !request.hash_logits && !sequence.rules.depends_on_tokens() &&
          sequence.length() < limits_.max_model_len &&
          sequence.generated + sequence.awaited < request.max_tokens;
 }
@@ -174,7 +175,7 @@ StepPlan Scheduler::MakePlan(Draft& draft) {
   plan.released = std::exchange(released_, {});
   plan.copies = std::exchange(copies_, {});
   plan.sequences.reserve(draft.shares.size());
-  last_scores_ = false;
+  last_tells_ = false;
   int32_t draws = 0;
   for (Planned& share : draft.shares) plan.sequences.push_back(AddToPlan(share, draws));
   for (const Planned& share : draft.shares) {
@@ -185,9 +186,21 @@ StepPlan Scheduler::MakePlan(Draft& draft) {
   return plan;
 }
 
+// The ids that follow its next tokens, where it asks about them: about all of them when it is scored, about the prompt's when
+// it is told their log-probabilities.
+std::vector<int32_t> Scheduler::TargetsOf(const Sequence& sequence, int64_t tokens) {
+  const auto [begin, end] = std::pair(sequence.planned, sequence.planned + tokens);
+  const std::vector<int32_t>&scored = sequence.request.score_targets, &prompt = sequence.request.prompt;
+  if (!scored.empty()) return {scored.begin() + begin, scored.begin() + end};
+  const int64_t last = std::min(end + 1, static_cast<int64_t>(prompt.size()));
+  if (sequence.request.prompt_logprobs < 0 || sequence.generated > 0 || begin + 1 >= last) return {};
+  return {prompt.begin() + begin + 1, prompt.begin() + last};
+}
+
 // `draws` counts the plan's sequences that sample.
 StepSequence Scheduler::AddToPlan(Planned& planned, int32_t& draws) {
   Sequence& sequence = *planned.sequence;
+  sequence.started = std::min(sequence.started, std::chrono::steady_clock::now());
   StepSequence share;
   share.id = sequence.id;
   share.position = sequence.planned;
@@ -199,20 +212,20 @@ StepSequence Scheduler::AddToPlan(Planned& planned, int32_t& draws) {
   }
   const std::vector<int32_t>& table = sequence.blocks.table();
   share.block_table.assign(table.begin(), table.begin() + BlocksFor(sequence.planned + planned.tokens));
-  const std::vector<int32_t>& targets = sequence.request.score_targets;
-  if (!targets.empty()) {
-    const auto target = targets.begin() + sequence.planned;
-    share.targets.assign(target, target + planned.tokens);
-    last_scores_ = true;
-  }
-  share.sample = targets.empty() && planned.tokens == sequence.unplanned();
+  share.targets = TargetsOf(sequence, planned.tokens);
+  share.prompt_logprobs = sequence.request.prompt_logprobs;
+  last_tells_ |= !share.targets.empty();
+  share.sample = !share.scores() && planned.tokens == sequence.unplanned();
   share.hash_logits = sequence.request.hash_logits;
   share.sample_index = sequence.length();
   share.sampling = sequence.request.sampling;
-  planned.answers = share.sample || !targets.empty();
+  planned.samples = share.sample;
+  planned.answers = share.asks();
   sequence.planned += planned.tokens;
   ++sequence.plans_in_flight;
   if (share.sample) {
+    share.changes = sequence.rules.ChangesOf(sequence.generated + sequence.awaited);
+    share.logprobs = sequence.request.logprobs;
     ++sequence.awaited;
     sequence.draw = draws++;
   }

@@ -7,6 +7,7 @@
 
 #include "absl/types/span.h"
 #include "runtime/cache/sequence_blocks.h"
+#include "runtime/serving/logit_rules.h"
 #include "runtime/serving/request.h"
 
 namespace ternion {
@@ -22,6 +23,9 @@ struct Sequence {
   // When its limit of waiting or running ends; max: never.
   std::chrono::steady_clock::time_point due = std::chrono::steady_clock::time_point::max();
 
+  // When its first step was planned; max: it was not yet.
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
+
   std::vector<int32_t> tokens;  // prompt, then what was generated
   SequenceBlocks blocks;
   int64_t planned = 0;  // tokens that are in the cache or on their way
@@ -32,6 +36,8 @@ struct Sequence {
   int64_t cached_tokens =
       -1;  // of the prompt, found in the cache when it was first admitted; -1: it was not yet
   double negative_log_likelihood = 0;
+  LogitRules rules;
+  std::vector<TokenLogprobs> prompt_logprobs;  // what has come of them
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
   int64_t unplanned() const { return length() - planned; }

@@ -6,11 +6,12 @@
 
 namespace ternion {
 
-Sequence& Sequences::Add(GenerateRequest request, TokenSink sink) {
+Sequence& Sequences::Add(GenerateRequest request, TokenSink sink, absl::Span<const int32_t> eos_ids) {
   auto owned = std::make_unique<Sequence>();
   Sequence& sequence = *owned;
   sequence.id = next_id_++;
   sequence.tokens = request.prompt;
+  sequence.rules = LogitRules(request, eos_ids);
   sequence.request = std::move(request);
   sequence.sink = std::move(sink);
   SetDue(sequence, std::min(sequence.request.queue_deadline, sequence.request.deadline));

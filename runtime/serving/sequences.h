@@ -19,7 +19,7 @@ class Sequences {
   using Waiting = std::set<Sequence*, GoesBefore>;
 
   // Puts a new request among those that wait.
-  Sequence& Add(GenerateRequest request, TokenSink sink);
+  Sequence& Add(GenerateRequest request, TokenSink sink, absl::Span<const int32_t> eos_ids);
   // nullptr: unknown, or removed.
   Sequence* Find(uint64_t id);
   // In order of their coming.

@@ -24,9 +24,17 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
-  void Numbers(const std::vector<int32_t>& values) {
+  // A vector of plain values, at once: block tables of long contexts are most of a plan.
+  template <typename T>
+  void Plain(const std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
     Value(static_cast<uint32_t>(values.size()));
-    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(int32_t));
+    bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  template <typename T, typename Each>
+  void Optional(const std::optional<T>& value, Each each) {
+    Value(value.has_value());
+    if (value.has_value()) each(*value);
   }
   std::string Take() { return std::move(bytes_); }
 
@@ -60,14 +68,22 @@ class Reader {
     values.resize(count);
     for (T& value : values) each(value);
   }
-  void Numbers(std::vector<int32_t>& values) {
+  template <typename T>
+  void Plain(std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
     uint32_t count = 0;
     Value(count);
-    if (count > rest_.size() / sizeof(int32_t)) return Fail();
+    if (count > rest_.size() / sizeof(T)) return Fail();
     values.resize(count);
     if (count == 0) return;
-    std::memcpy(values.data(), rest_.data(), count * sizeof(int32_t));
-    rest_.remove_prefix(count * sizeof(int32_t));
+    std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    rest_.remove_prefix(count * sizeof(T));
+  }
+  template <typename T, typename Each>
+  void Optional(std::optional<T>& value, Each each) {
+    bool present = false;
+    Value(present);
+    if (present) each(value.emplace());
   }
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
@@ -87,19 +103,32 @@ void VisitSampling(Archive& archive, Sampling& s) {
   archive.Value(s.top_k);
   archive.Value(s.top_p);
   archive.Value(s.seed);
+  archive.Value(s.min_p);
+}
+
+template <typename Archive, typename Logprobs>
+void VisitLogprobs(Archive& archive, Logprobs& logprobs) {
+  archive.Value(logprobs.logprob);
+  archive.Vector(logprobs.top, [&](auto& entry) {
+    archive.Value(entry.first);
+    archive.Value(entry.second);
+  });
 }
 
 template <typename Archive, typename Sequence>
 void VisitSequence(Archive& archive, Sequence& s) {
   archive.Value(s.id);
   archive.Value(s.position);
-  archive.Numbers(s.tokens);
-  archive.Numbers(s.block_table);
+  archive.Plain(s.tokens);
+  archive.Plain(s.block_table);
   archive.Value(s.sample);
   archive.Value(s.hash_logits);
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
-  archive.Numbers(s.targets);
+  archive.Plain(s.changes);
+  archive.Value(s.logprobs);
+  archive.Plain(s.targets);
+  archive.Value(s.prompt_logprobs);
 }
 
 template <typename Archive, typename Plan>
@@ -110,7 +139,7 @@ void VisitPlan(Archive& archive, Plan& plan) {
     archive.Value(copy.from);
     archive.Value(copy.to);
   });
-  archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
+  archive.Plain(plan.released);
 }
 
 template <typename Archive, typename Result>
@@ -121,6 +150,8 @@ void VisitResult(Archive& archive, Result& result) {
     archive.Value(s.token);
     archive.Value(s.logits_hash);
     archive.Value(s.negative_log_likelihood);
+    archive.Optional(s.logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
+    archive.Vector(s.prompt_logprobs, [&](auto& logprobs) { VisitLogprobs(archive, logprobs); });
   });
 }
 

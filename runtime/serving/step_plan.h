@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/backend.h"
 #include "runtime/cache/kv_cache.h"
 #include "runtime/serving/request.h"
 
@@ -20,8 +22,18 @@ struct StepSequence {
   bool sample = false;               // the last token's logits give the next token
   bool hash_logits = false;
   int64_t sample_index = 0;  // the sampled token's position in the sequence: the random number's counter
-  SamplingParams sampling;
-  std::vector<int32_t> targets;  // scoring: the id that follows each token, else empty
+  SamplingParams sampling;   // but for the penalties, which `changes` hold
+  std::vector<LogitChange>
+      changes;            // of the logits that the next token is drawn from; their `row` is not sent
+  int32_t logprobs = -1;  // GenerateRequest::logprobs, of the sampled token
+  // Ids that follow the first tokens. prompt_logprobs >= 0: their log-probabilities are told, with those of so many of the
+  // likeliest tokens. Else all tokens are scored by them, or there are none.
+  std::vector<int32_t> targets;
+  int32_t prompt_logprobs = -1;
+
+  bool scores() const { return !targets.empty() && prompt_logprobs < 0; }
+  // Whether it gets an answer.
+  bool asks() const { return sample || !targets.empty(); }
 };
 
 // What every rank is to do in one step: the only message that goes to all. It carries all state a step needs, so ranks
@@ -42,9 +54,13 @@ struct StepPlan {
 // What the sampling rank found, one entry for every sequence that asked for something, in the plan's order.
 struct SequenceResult {
   uint64_t id = 0;
-  int32_t token = -1;  // -1: scored only
+  int32_t token = -1;  // -1: none was sampled
   uint64_t logits_hash = 0;
   double negative_log_likelihood = 0;
+  std::optional<TokenLogprobs> logprobs{};       // of the token
+  std::vector<TokenLogprobs> prompt_logprobs{};  // of the targets
+
+  bool operator==(const SequenceResult&) const = default;
 };
 struct StepResult {
   uint64_t step = 0;
@@ -53,7 +69,14 @@ struct StepResult {
 
 // Frames of the control channel (parallel/control_channel.h). Layout: the fields in order, little-endian, vectors
 // behind a uint32 count. Decoding checks every length; kDataLoss for a malformed frame.
-enum FrameKind : uint32_t { kPlanFrame = 1, kResultFrame = 2, kErrorFrame = 3, kShutdownFrame = 4 };
+// kWireBytesFrame: a rank's counters so far, three int64: reduce, gather, pipeline.
+enum FrameKind : uint32_t {
+  kPlanFrame = 1,
+  kResultFrame = 2,
+  kErrorFrame = 3,
+  kShutdownFrame = 4,
+  kWireBytesFrame = 5
+};
 
 std::string EncodePlan(const StepPlan& plan);
 absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes);

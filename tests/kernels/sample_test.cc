@@ -69,6 +69,37 @@ TEST_P(SampleTest, TopPKeepsTheLowestIdsOfEquals) {
   EXPECT_EQ(shares.rbegin()->first, 3);
 }
 
+TEST_P(SampleTest, MinPDropsWhatWeighsLessThanAShareOfTheHeaviest) {
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.3f), std::log(0.2f)};
+  EXPECT_EQ(Shares(logits, {1.0f, 0, 1.0f, 0, 0.2f}).size(), 4u);
+  auto three = Shares(logits, {1.0f, 0, 1.0f, 0, 0.3f});
+  EXPECT_EQ(three.size(), 3u);
+  EXPECT_NEAR(three[1], 4.0 / 9, 0.001);
+  EXPECT_NEAR(three[2], 3.0 / 9, 0.001);
+  EXPECT_EQ(Shares(logits, {1.0f, 0, 1.0f, 0, 1.0f}).size(), 1u);
+  // At a temperature of 2 a quarter of the likeliest is half of its weight.
+  EXPECT_EQ(Shares(logits, {2.0f, 0, 1.0f, 0, 0.45f}).size(), 4u);
+  EXPECT_EQ(Shares(logits, {2.0f, 0, 1.0f, 0, 0.55f}).size(), 3u);
+}
+
+TEST_P(SampleTest, MinPComesAfterTopKAndTopP) {
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.3f), std::log(0.2f)};
+  EXPECT_EQ(Shares(logits, {1.0f, 2, 1.0f, 0, 0.3f}).size(), 2u);
+  EXPECT_EQ(Shares(logits, {1.0f, 0, 0.6f, 0, 0.3f}).size(), 2u);
+  EXPECT_EQ(Shares(logits, {1.0f, 0, 0.95f, 0, 0.6f}).size(), 2u);
+}
+
+TEST_P(SampleTest, AForbiddenColumnIsNeverDrawn) {
+  const std::vector<float> logits = {-INFINITY, 1.0f, -INFINITY, 1.0f, -INFINITY};
+  for (const auto& how : std::vector<SampleRow>{
+           {1.0f, 0, 1.0f, 0}, {0.1f, 4, 1.0f, 0}, {5.0f, 0, 0.999f, 0}, {1.0f, 0, 1.0f, 0, 0.01f}}) {
+    const auto shares = Shares(logits, how);
+    EXPECT_EQ(shares.size(), 2u);
+    EXPECT_TRUE(shares.count(1) && shares.count(3));
+  }
+  EXPECT_EQ(Draw(logits, {{0.0f, 0, 1.0f, 0.5}}), (std::vector<int32_t>{1}));
+}
+
 // A row of a real vocabulary: what is kept is what sorting says, and the drawn id stands where the random number
 // points among the kept.
 TEST_P(SampleTest, AgreesWithSortingOnALargeVocabulary) {

@@ -131,6 +131,8 @@ std::vector<LocalCluster::Completion> LocalCluster::Run(std::vector<GenerateRequ
       completion.negative_log_likelihood = event.negative_log_likelihood;
       if (event.token < 0) return;
       completion.tokens.push_back(event.token);
+      if (event.logprobs.has_value()) completion.logprobs.push_back(*event.logprobs);
+      if (!event.prompt_logprobs.empty()) completion.prompt_logprobs = event.prompt_logprobs;
       completion.logits_hash = event.logits_hash;
     };
     const absl::StatusOr<uint64_t> id = coordinator_->Submit(std::move(requests[i]), sink);

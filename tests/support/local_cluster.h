@@ -31,6 +31,8 @@ class LocalCluster {
   // Everything one request was told.
   struct Completion {
     std::vector<int32_t> tokens;
+    std::vector<TokenLogprobs> logprobs;  // of each, where asked for
+    std::vector<TokenLogprobs> prompt_logprobs;
     uint64_t logits_hash = 0;
     double negative_log_likelihood = 0;
     std::optional<FinishReason> finish;

@@ -110,18 +110,20 @@ TEST_P(Golden, TeacherForcedArgMax) {
     auto ids = Values<int32_t>(*goldens_, Name(prompt, "ids"));
     const auto greedy = Values<int32_t>(*goldens_, Name(prompt, "greedy"));
     const auto margin = Values<float>(*goldens_, Name(prompt, "greedy_margin"));
-    std::vector<Stage::LogitsRequest> requests;
+    std::vector<LogitsRequest> requests;
     for (size_t i = 0; i < greedy.size(); ++i) {
-      requests.push_back({static_cast<int32_t>(ids.size() + i) - 1, false, SampleRow()});
+      requests.push_back({static_cast<int32_t>(ids.size() + i) - 1, SampleRow()});
     }
     ids.insert(ids.end(), greedy.begin(), greedy.end() - 1);
     Forward(ids);
-    const auto check = [&](int64_t i, absl::Span<const float>, int32_t id) {
-      if (margin[i] < 1.0f) return;
+    const auto tokens = static_cast<int64_t>(ids.size());
+    ASSERT_TRUE(engine_->stage().BeginLogits(tokens, requests, [](int64_t, absl::Span<const float>) {}).ok());
+    const std::vector<LogitsAnswer> answers = engine_->stage().TakeAnswers();
+    for (size_t i = 0; i < greedy.size(); ++i) {
+      if (margin[i] < 1.0f) continue;
       ++positions;
-      differ += id != greedy[i];
-    };
-    ASSERT_TRUE(engine_->stage().Logits(static_cast<int64_t>(ids.size()), requests, check).ok());
+      differ += answers[i].id != greedy[i];
+    }
   }
   EXPECT_EQ(positions, GetParam().margins);
   EXPECT_LE(differ, 2);

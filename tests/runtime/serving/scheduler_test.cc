@@ -291,27 +291,5 @@ TEST(Scheduler, LosesAndRepeatsNothing) {
   }
 }
 
-TEST(StepCodec, RoundTripAndMalformedFrames) {
-  Scheduler scheduler(Limits());
-  ASSERT_TRUE(scheduler.Submit(Request(5, 3), Ignore()).ok());
-  StepPlan plan = *scheduler.PlanStep();
-  plan.released = {3, 4};
-  plan.copies = {{5, 6}};
-  plan.sequences[0].sampling = {0.5f, 7, 0.25f, 99};
-  const std::string bytes = EncodePlan(plan);
-  const auto decoded = DecodePlan(bytes);
-  ASSERT_TRUE(decoded.ok());
-  EXPECT_EQ(EncodePlan(*decoded), bytes);
-  EXPECT_EQ(decoded->sequences[0].tokens, plan.sequences[0].tokens);
-  EXPECT_EQ(decoded->sequences[0].sampling.seed, 99u);
-  for (size_t length = 0; length < bytes.size(); ++length) {
-    EXPECT_FALSE(DecodePlan(bytes.substr(0, length)).ok()) << length;
-  }
-  EXPECT_FALSE(DecodePlan(bytes + "x").ok());
-  EXPECT_FALSE(DecodePlan(std::string(8, '\0') + "\xff\xff\xff\xff").ok());
-  const std::string answer = EncodeResult(Answer(plan, 9));
-  EXPECT_EQ(DecodeResult(answer)->sequences[0].token, 9);
-}
-
 }  // namespace
 }  // namespace ternion
