@@ -12,7 +12,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
-#include "launcher/job_metrics.h"
 #include "launcher/job_trace.h"
 #include "launcher/options.h"
 #include "launcher/output_file.h"
@@ -23,6 +22,7 @@
 #include "runtime/serving/coordinator.h"
 #include "runtime/serving/engine.h"
 #include "runtime/serving/serving_metrics.h"
+#include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
 

@@ -10,7 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/job.h"
-#include "launcher/job_metrics.h"
+#include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
 namespace {

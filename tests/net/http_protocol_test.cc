@@ -70,6 +70,22 @@ TEST(Keys, AreNeededEverywhereButForHealth) {
   EXPECT_EQ(HttpClient(server.port()).Post(kCompletions, R"({"prompt": "a"})").status, 401);
 }
 
+TEST(Metrics, AreTextAndNeedAKeyUnlessTheyAreOpen) {
+  for (const bool open : {false, true}) {
+    ServerOptions options;
+    options.api_keys = {"key"};
+    options.metrics_open = open;
+    TestServer server({}, options);
+    HttpClient client(server.port());
+    EXPECT_EQ(client.Get("/metrics").status, open ? 200 : 401);
+    const HttpReply reply = client.Get("/metrics", "Authorization: Bearer key\r\n");
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(reply.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    EXPECT_EQ(reply.body, "one 1\n");
+    EXPECT_EQ(client.Post("/metrics", "", "Authorization: Bearer key\r\n").status, 405);
+  }
+}
+
 TEST(RequestIds, AreEchoedOrMade) {
   TestServer server;
   HttpClient client(server.port());

@@ -1,4 +1,4 @@
-#include "launcher/job_metrics.h"
+#include "runtime/serving/wire_byte_board.h"
 
 #include <cstring>
 
