@@ -16,6 +16,7 @@
 #include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/host.h"
+#include "launcher/model.h"
 #include "parallel/nccl_communicator.h"
 #include "runtime/model/workspace.h"
 
@@ -80,7 +81,7 @@ Job::Failure Job::Prepare() {
     TERNION_RETURN_IF_ERROR(CheckWorld(mpi_.size(), options_.tp, options_.pp));
     grid_ = {options_.tp, options_.pp, mpi_.rank()};
     if (options_.model.empty() == options_.synthetic.empty()) {
-      return absl::InvalidArgumentError("name either a MODEL folder or --synthetic with a config.json");
+      return absl::InvalidArgumentError("name either a MODEL or --synthetic with a config.json");
     }
     TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
@@ -491,10 +492,6 @@ WireTotals Job::SumWireBytes() const {
     totals.pipeline += std::strtoll(fields[2].c_str(), nullptr, 10);
   }
   return totals;
-}
-
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
-  return options.synthetic.empty() ? OpenCheckpoint(options.model) : OpenSynthetic(options.synthetic);
 }
 
 }  // namespace ternion

@@ -13,6 +13,7 @@
 #include "kernels/status.h"
 #include "launcher/commands.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "launcher/options.h"
 #include "net/http_server.h"
 #include "runtime/text/chat_template.h"
@@ -24,7 +25,7 @@ namespace {
 struct ServeOptions {
   JobOptions job;
   ServerOptions server;
-  std::string tokenizer;  // a folder; empty: the model's
+  std::string tokenizer;  // a folder or a .gguf file; empty: the model's
   std::vector<std::string> api_keys;
   std::string api_key_file;
   double drain_timeout = 30;  // seconds
@@ -81,16 +82,15 @@ class Service {
   explicit Service(ServeOptions& options) : options_(options) {}
 
   absl::Status Bind(const ModelConfig& config) {
-    const std::string& folder = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
-    if (folder.empty()) {
+    const std::string& model = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
+    if (model.empty()) {
       return absl::InvalidArgumentError(
           "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json");
     }
-    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(folder + "/tokenizer.json"));
+    TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model));
     if (!options_.tokenizer.empty() && tokenizer_->vocab_size() > config.shape.vocab) {
-      return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", folder, " has ",
-                                                     tokenizer_->vocab_size(), " tokens, the model ",
-                                                     config.shape.vocab));
+      return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", model, " has ", tokenizer_->vocab_size(),
+                                                     " tokens, the model ", config.shape.vocab));
     }
     if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
@@ -154,7 +154,8 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
-  AddOption(*command, "--tokenizer", options->tokenizer, "folder with the tokenizer.json; default: MODEL");
+  AddOption(*command, "--tokenizer", options->tokenizer,
+            "folder with a tokenizer.json, or a .gguf file; default: MODEL");
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,
