@@ -12,11 +12,11 @@
 namespace ternion {
 namespace {
 
-// llama.cpp computes RoPE of "llama" on interleaved pairs, and its converters permute the rows of attn_q and attn_k to
-// suit; it computes the bitnet family as Hugging Face does, on pairs half a head apart, and their rows stay as they are.
-// The graphs of the bitnet family read the head from token_embd and never look at output.weight: converters of 2B-4T have
-// written it as a second copy. bitnet-25 is an earlier name of bitnet-b1.58 (2B-4T, ReLU^2). "bitnet" was made for
-// 1bitLLM's models (SiLU); newer files name ReLU^2 in the key hidden_activation.
+// llama.cpp computes RoPE of "llama" on interleaved pairs, and its converters permute the rows of attn_q and attn_k
+// to suit; it computes the bitnet family as Hugging Face does, on pairs half a head apart, and their rows stay as
+// they are. The graphs of the bitnet family read the head from token_embd and never look at output.weight:
+// converters of 2B-4T have written it as a second copy. bitnet-25 is an earlier name of bitnet-b1.58 (2B-4T, ReLU^2).
+// "bitnet" was made for 1bitLLM's models (SiLU); newer files name ReLU^2 in the key hidden_activation.
 constexpr GgufArchitecture kArchitectures[] = {
     {"bitnet-b1.58", "bitnet", "relu2", false, true},
     {"bitnet-25", "bitnet", "relu2", false, true},

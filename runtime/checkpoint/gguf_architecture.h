@@ -25,8 +25,8 @@ absl::StatusOr<const GgufArchitecture*> ArchitectureOf(const GgufMetadata& metad
 // for "model.layers.0.self_attn.q_proj". Empty when it has none.
 std::string GgufTensorName(std::string_view name);
 
-// Refuses tensors that a model of this architecture does not have here (biases, scaled RoPE, experts): passed over, they
-// would change what the model computes. kUnimplemented.
+// Refuses tensors that a model of this architecture does not have here (biases, scaled RoPE, experts): passed
+// over, they would change what the model computes. kUnimplemented.
 absl::Status CheckGgufTensors(const Gguf& gguf, const GgufArchitecture& architecture, int64_t layers);
 
 }  // namespace ternion

@@ -14,8 +14,8 @@ namespace ternion {
 absl::StatusOr<std::unique_ptr<TernaryReader>> MakeGgufReader(const GgufFile& file, const GgufTensor& tensor,
                                                               int64_t outputs, int64_t inputs, float factor);
 
-// The rows of `reader`, whose heads of `head_dim` rows are in the order of interleaved RoPE pairs (0, half, 1, half + 1,
-// ...), in the order of halves that Hugging Face has.
+// The rows of `reader`, whose heads of `head_dim` rows are in the order of interleaved RoPE pairs (0, half, 1,
+// half + 1, ...), in the order of halves that Hugging Face has.
 std::unique_ptr<TernaryReader> HalvesOfInterleaved(std::unique_ptr<TernaryReader> reader, int head_dim);
 
 // The one scale of all blocks of a ternary tensor; blocks of zeros may have any. Errors as MakeGgufReader.
