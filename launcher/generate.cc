@@ -9,14 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/commands.h"
+#include "launcher/generate_options.h"
 #include "launcher/job.h"
-#include "launcher/options.h"
+#include "launcher/model.h"
 #include "runtime/text/completion_text.h"
 #include "runtime/text/tokenizer.h"
 
@@ -24,30 +23,6 @@ namespace ternion {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-struct GenerateOptions {
-  JobOptions job;
-  std::string prompt;
-  std::string prompt_file;
-  std::string ids;
-  int64_t max_tokens = 128;
-  SamplingParams sampling;
-  bool ignore_eos = false;
-  std::vector<std::string> stop;
-  bool json = false;
-};
-
-absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
-  std::vector<int32_t> ids;
-  for (absl::string_view field : absl::StrSplit(text, ',')) {
-    int32_t id = 0;
-    if (!absl::SimpleAtoi(field, &id)) {
-      return absl::InvalidArgumentError(absl::StrCat("--ids: '", field, "' is no token id; write 1,2,3"));
-    }
-    ids.push_back(id);
-  }
-  return ids;
-}
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -67,24 +42,20 @@ class Generation {
     const int sources = !options_.prompt.empty() + !options_.prompt_file.empty() + !options_.ids.empty();
     if (sources != 1) return absl::InvalidArgumentError("give one of --prompt, --prompt-file and --ids");
     if (!options_.job.model.empty()) {
-      TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+      TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(options_.job.model));
       text_ = std::make_unique<CompletionText>(*tokenizer_, options_.stop);
     }
+    TERNION_ASSIGN_OR_RETURN(request_, RequestOf(options_));
     TERNION_ASSIGN_OR_RETURN(prompt_ids_, PromptIds());
     return absl::OkStatus();
   }
 
   absl::Status Start(Coordinator& coordinator) {
-    GenerateRequest request;
-    request.prompt = prompt_ids_;
-    request.max_tokens = options_.max_tokens;
-    request.sampling = options_.sampling;
-    request.ignore_eos = options_.ignore_eos;
-    request.hash_logits = options_.json;
+    request_.prompt = prompt_ids_;
     coordinator_ = &coordinator;
     started_ = Clock::now();
     const auto sink = [this](const TokenEvent& event) { Take(event); };
-    TERNION_ASSIGN_OR_RETURN(id_, coordinator.Submit(std::move(request), sink));
+    TERNION_ASSIGN_OR_RETURN(id_, coordinator.Submit(request_, sink));
     coordinator.Drain();
     return absl::OkStatus();
   }
@@ -99,7 +70,7 @@ class Generation {
 
  private:
   absl::StatusOr<std::vector<int32_t>> PromptIds() {
-    if (!options_.ids.empty()) return ParseIds(options_.ids);
+    if (!options_.ids.empty()) return ParseIds("--ids", options_.ids);
     if (tokenizer_ == nullptr)
       return absl::InvalidArgumentError("a synthetic model has no tokenizer; use --ids");
     std::string prompt = options_.prompt;
@@ -117,6 +88,7 @@ class Generation {
       last_token_ = Clock::now();
       ids_.push_back(event.token);
       logits_hash_ = event.logits_hash;
+      if (event.logprobs.has_value()) logprobs_.push_back(*event.logprobs);
       if (text_ != nullptr) Show(text_->Push(event.token));
     }
     if (event.finish) finish_ = FinishReasonName(*event.finish);
@@ -152,18 +124,29 @@ class Generation {
     out["text"] = shown_;
     out["finish_reason"] = finish_;
     out["logits_hash"] = absl::StrFormat("%016x", logits_hash_);
+    if (options_.logprobs >= 0) out["logprobs"] = LogprobsJson();
     out["timings"] = {{"first_token_seconds", Seconds(first_token_ - started_)},
                       {"decode_seconds", Seconds(last_token_ - first_token_)}};
     std::printf("%s\n", out.dump().c_str());
   }
 
+  // Of each generated token {"logprob", "top": [[id, logprob], ...]}.
+  nlohmann::ordered_json LogprobsJson() const {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const TokenLogprobs& token : logprobs_)
+      list.push_back({{"logprob", token.logprob}, {"top", token.top}});
+    return list;
+  }
+
   const GenerateOptions& options_;
+  GenerateRequest request_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CompletionText> text_;
   std::vector<int32_t> prompt_ids_;
   Coordinator* coordinator_ = nullptr;
   uint64_t id_ = 0;
   std::vector<int32_t> ids_;
+  std::vector<TokenLogprobs> logprobs_;
   std::string shown_;
   std::string finish_;
   uint64_t logits_hash_ = 0;
@@ -189,23 +172,7 @@ int Generate(MpiSession& mpi, GenerateOptions& options) {
 void AddGenerate(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("generate", "one prompt, streamed to the terminal");
   auto options = std::make_shared<GenerateOptions>();
-  AddJobOptions(*command, options->job);
-  AddTraceOption(*command, options->job);
-  AddOption(*command, "-p,--prompt", options->prompt, "the prompt");
-  AddOption(*command, "--prompt-file", options->prompt_file, "a file that holds the prompt");
-  AddOption(*command, "--ids", options->ids, "the prompt as token ids: 1,2,3");
-  AddOption(*command, "--max-tokens", options->max_tokens, "most tokens to generate")
-      ->check(CLI::PositiveNumber);
-  AddOption(*command, "--temperature", options->sampling.temperature, "0: always the likeliest token")
-      ->check(CLI::NonNegativeNumber);
-  AddOption(*command, "--top-k", options->sampling.top_k, "draw from the k likeliest; 0: from all")
-      ->check(CLI::NonNegativeNumber);
-  AddOption(*command, "--top-p", options->sampling.top_p, "draw from the likeliest that make up this share")
-      ->check(CLI::Range(1e-6, 1.0));
-  AddOption(*command, "--seed", options->sampling.seed, "of the random draws");
-  command->add_flag("--ignore-eos", options->ignore_eos, "go on after an end-of-sequence token");
-  command->add_option("--stop", options->stop, "text that ends the generation; may be given several times");
-  command->add_flag("--json", options->json, "print one JSON object at the end");
+  AddGenerateOptions(*command, *options);
   command->callback(
       [options, &chosen] { chosen.run = [options](MpiSession& mpi) { return Generate(mpi, *options); }; });
 }

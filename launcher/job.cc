@@ -16,6 +16,7 @@
 #include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/host.h"
+#include "launcher/model.h"
 #include "parallel/nccl_communicator.h"
 #include "runtime/model/workspace.h"
 
@@ -83,7 +84,7 @@ Job::Failure Job::Prepare() {
     TERNION_RETURN_IF_ERROR(CheckWorld(mpi_.size(), options_.tp, options_.pp));
     grid_ = {options_.tp, options_.pp, mpi_.rank()};
     if (options_.model.empty() == options_.synthetic.empty()) {
-      return absl::InvalidArgumentError("name either a MODEL folder or --synthetic with a config.json");
+      return absl::InvalidArgumentError("name either a MODEL or --synthetic with a config.json");
     }
     TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
@@ -176,7 +177,7 @@ absl::Status Job::ChooseDevice() {
     return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", mine.message()));
   }
   if (engine_options_.kv_format == KvFormat::kF32) {
-    return absl::InvalidArgumentError("--kv-cache f32: CUDA has f16; use --kv-cache f16 or --device cpu");
+    return absl::InvalidArgumentError("--kv-cache f32: CUDA has f16 and the packed formats; use --kv-cache f16 or --device cpu");
   }
   if (mpi_.size() > 1 && !HasNccl()) {
     return absl::InvalidArgumentError(
@@ -377,10 +378,6 @@ SchedulerLimits Job::MakeLimits() const {
   limits.least_share = cuda_ ? kLeastShareOfGpu : kLeastShareOfCpu;
   limits.eos_ids = config.eos_ids;
   return limits;
-}
-
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
-  return options.synthetic.empty() ? OpenCheckpoint(options.model) : OpenSynthetic(options.synthetic);
 }
 
 }  // namespace ternion

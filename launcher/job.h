@@ -136,7 +136,4 @@ class Job {
   Coordinator* coordinator_ = nullptr;
 };
 
-// Opens the model that the options name: a folder, or a synthetic one.
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
-
 }  // namespace ternion

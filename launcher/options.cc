@@ -72,11 +72,13 @@ std::string JobOptions::ModelName() const {
   std::filesystem::path path = synthetic.empty() ? model : synthetic;
   path = std::filesystem::absolute(path).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
-  return synthetic.empty() ? path.filename().string() : path.stem().string();
+  const bool is_file = !synthetic.empty() || path.extension() == ".gguf";
+  return is_file ? path.stem().string() : path.filename().string();
 }
 
 void AddJobOptions(CLI::App& command, JobOptions& options) {
-  command.add_option("MODEL", options.model, "folder with config.json, *.safetensors and tokenizer.json");
+  command.add_option("MODEL", options.model,
+                     "folder with config.json, *.safetensors and tokenizer.json, or a .gguf file");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
   AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")

@@ -14,7 +14,7 @@ enum ExitCode : int { kDone = 0, kFailed = 1, kBadArguments = 2, kBadModel = 3, 
 
 // The options that every command which runs a model has. Names are the long options'.
 struct JobOptions {
-  std::string model;      // a folder; empty with --synthetic
+  std::string model;      // a folder or a .gguf file; empty with --synthetic
   std::string synthetic;  // a config.json whose weights are made up
   int tp = 1;
   int pp = 1;
@@ -40,7 +40,7 @@ struct JobOptions {
   std::string log_level = "info";
   std::string log_format = "text";
 
-  // The folder's name, unless --served-model-name says otherwise.
+  // The name of the folder, or of the file without its extension, unless --served-model-name says otherwise.
   std::string ModelName() const;
 };
 

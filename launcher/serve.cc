@@ -13,6 +13,7 @@
 #include "kernels/status.h"
 #include "launcher/commands.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "launcher/options.h"
 #include "net/http_server.h"
 #include "runtime/serving/serving_metrics.h"
@@ -25,6 +26,7 @@ namespace {
 struct ServeOptions {
   JobOptions job;
   ServerOptions server;
+  std::string tokenizer;  // a folder or a .gguf file; empty: the model's
   std::vector<std::string> api_keys;
   std::string api_key_file;
   double drain_timeout = 30;  // seconds
@@ -82,11 +84,17 @@ class Service {
 
   ServingMetrics& metrics() { return metrics_; }
 
-  absl::Status Bind() {
-    if (options_.job.model.empty()) {
-      return absl::InvalidArgumentError("serve needs a MODEL with a tokenizer; a synthetic one has none");
+  absl::Status Bind(const ModelConfig& config) {
+    const std::string& model = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
+    if (model.empty()) {
+      return absl::InvalidArgumentError(
+          "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json");
     }
-    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+    TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model));
+    if (!options_.tokenizer.empty() && tokenizer_->vocab_size() > config.shape.vocab) {
+      return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", model, " has ", tokenizer_->vocab_size(),
+                                                     " tokens, the model ", config.shape.vocab));
+    }
     if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
@@ -151,7 +159,7 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
   Service service(options);
   Job::Body body;
   body.metrics = &service.metrics();
-  body.before_load = [&](const Job::Plan&) { return service.Bind(); };
+  body.before_load = [&](const Job::Plan& plan) { return service.Bind(plan.config); };
   body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return service.Finish(run); };
   return Job::Run(mpi, options.job, body);
@@ -163,6 +171,8 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
+  AddOption(*command, "--tokenizer", options->tokenizer,
+            "folder with a tokenizer.json, or a .gguf file; default: MODEL");
   AddTraceOption(*command, options->job);
   AddFlag(*command, "--no-prefix-caching,--no-enable-prefix-caching", options->job.no_prefix_caching,
           "compute every prompt whole, even where others began alike");

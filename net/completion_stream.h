@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "net/told_token.h"
 #include "runtime/serving/request.h"
 #include "runtime/text/completion_text.h"
 
@@ -15,14 +18,21 @@ struct ChoiceDelta {
   int choice = 0;
   std::string text;                    // may be empty: bytes are held back, or a special token came
   std::optional<FinishReason> finish;  // set on a choice's last delta
+  std::vector<ToldToken> tokens;       // where log-probabilities were asked for: those whose text is shown
 };
 
-// Turns one choice's token events into text: detokenizes, finds stop strings, counts.
+// What is shown before the generated text.
+struct Echo {
+  std::string text;
+  std::vector<int32_t> told;  // its ids, where their log-probabilities are told
+  bool alone = false;         // nothing else is shown; the engine still generates a token
+};
+
+// Turns one choice's token events into text: detokenizes, finds stop strings, counts. The log-probabilities of a token go
+// with the first character of its text: they are held back as long as it is, and not told when a stop string takes it away.
 class CompletionStream {
  public:
-  // `prefix` is shown before the first token's text.
-  CompletionStream(int choice, const Tokenizer& tokenizer, std::vector<std::string> stop, std::string prefix)
-      : choice_(choice), text_(tokenizer, std::move(stop)), prefix_(std::move(prefix)) {}
+  CompletionStream(int choice, const Tokenizer& tokenizer, std::vector<std::string> stop, Echo echo);
 
   // `event.status` is OK. Not called once finished.
   ChoiceDelta Push(const TokenEvent& event);
@@ -34,10 +44,18 @@ class CompletionStream {
   int64_t tokens() const { return tokens_; }
 
  private:
+  ChoiceDelta Begin(const TokenEvent& event);
+  void PushToken(const TokenEvent& event, ChoiceDelta& delta);
+  void ShowTold(ChoiceDelta& delta);
+
   int choice_;
+  const Tokenizer* tokenizer_;
   CompletionText text_;
-  std::string prefix_;
+  Echo echo_;
+  int64_t echo_characters_;
+  std::deque<ToldToken> held_;
   int64_t tokens_ = 0;
+  bool begun_ = false;
   bool finished_ = false;
 };
 

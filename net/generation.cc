@@ -33,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(const ModelService
                                                                           queue->Push(choice, e);
                                                                         }));
     generation->choices_.push_back(
-        {id, CompletionStream(choice, *model.tokenizer, stop, std::move(prompt.echo))});
+        {id, CompletionStream(choice, *model.tokenizer, stop, std::move(prompt.echo)), prompt.counts_prompt});
     ++generation->unfinished_;
   }
   return generation;
@@ -52,6 +52,7 @@ absl::StatusOr<std::vector<ChoiceDelta>> Generation::Take() {
     Choice& choice = choices_[static_cast<size_t>(event.choice)];
     if (choice.stream.finished()) continue;
     if (!event.event.status.ok()) return event.event.status;
+    if (choice.counts_prompt) cached_tokens_ += event.event.cached_tokens;
     deltas.push_back(choice.stream.Push(event.event));
     if (!choice.stream.finished()) continue;
     --unfinished_;
@@ -61,7 +62,7 @@ absl::StatusOr<std::vector<ChoiceDelta>> Generation::Take() {
 }
 
 Usage Generation::usage() const {
-  Usage usage{prompt_tokens_, 0};
+  Usage usage{prompt_tokens_, 0, cached_tokens_};
   for (const Choice& choice : choices_) usage.completion_tokens += choice.stream.tokens();
   return usage;
 }

@@ -15,6 +15,7 @@ namespace ternion {
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompts', found in the prefix cache
 };
 
 // The running choices of one HTTP request. Its end, for whatever reason, cancels the choices that still run.
@@ -42,6 +43,7 @@ class Generation {
   struct Choice {
     uint64_t id;
     CompletionStream stream;
+    bool counts_prompt;
   };
   Generation(Generator& generator, std::shared_ptr<EventQueue> queue)
       : generator_(&generator), queue_(std::move(queue)) {}
@@ -51,6 +53,7 @@ class Generation {
   std::vector<Choice> choices_;
   int unfinished_ = 0;
   int64_t prompt_tokens_ = 0;
+  int64_t cached_tokens_ = 0;
 };
 
 }  // namespace ternion

@@ -8,6 +8,7 @@
 #include "net/field_reader.h"
 #include "net/json_body.h"
 #include "net/openai_prompt.h"
+#include "net/openai_sampling.h"
 
 namespace ternion {
 namespace {
@@ -33,34 +34,14 @@ void ReadStop(FieldReader& reader, std::vector<std::string>* stop) {
   }
 }
 
-void ReadMaxTokens(FieldReader& reader, std::optional<int64_t>* max_tokens) {
+// Behind `echo`: with it there may be nothing to generate.
+void ReadMaxTokens(FieldReader& reader, OpenAiRequest* request) {
   for (const std::string_view name : {"max_tokens", "max_completion_tokens"}) {
+    if (reader.Find(name) == nullptr) continue;
     int64_t value = 0;
-    reader.Read(name, 1, kNoLimit, &value);
-    if (value > 0) *max_tokens = value;
+    reader.Read(name, request->echo ? 0 : 1, kNoLimit, &value);
+    request->max_tokens = value;
   }
-}
-
-// The bits of any 64-bit integer, signed or not.
-void ReadSeed(FieldReader& reader, std::optional<uint64_t>* seed) {
-  const json* value = reader.Find("seed");
-  if (value == nullptr) return;
-  if (!value->is_number_integer()) return reader.Fail("seed", "must be a 64-bit integer");
-  *seed = value->is_number_unsigned() ? value->get<uint64_t>() : static_cast<uint64_t>(value->get<int64_t>());
-}
-
-void ReadSampling(FieldReader& reader, OpenAiRequest* request) {
-  double temperature = request->sampling.temperature;
-  double top_p = request->sampling.top_p;
-  int64_t top_k = 0;
-  reader.Read("temperature", 0.0, 2.0, &temperature);
-  reader.Read("top_p", 0.0, 1.0, &top_p);
-  reader.Read("top_k", -1, std::numeric_limits<int32_t>::max(), &top_k);
-  ReadSeed(reader, &request->seed);
-  request->sampling.temperature = static_cast<float>(temperature);
-  request->sampling.top_p = static_cast<float>(top_p);
-  request->sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
-  if (request->sampling.top_p <= 0) reader.Fail("top_p", "must be greater than 0");
 }
 
 // Behind the prompts.
@@ -87,28 +68,11 @@ void ReadStreamOptions(FieldReader& reader, OpenAiRequest* request) {
   if (!options.ok()) reader.Fail("stream_options", std::string(options.status().message()));
 }
 
-// A number that must have the value at which it changes nothing.
-void RequireNeutral(FieldReader& reader, std::string_view name, double neutral) {
-  const json* value = reader.Find(name);
-  if (value == nullptr) return;
-  if (!value->is_number()) return reader.Fail(name, "must be a number");
-  if (value->get<double>() != neutral) {
-    reader.FailUnsupported(name, absl::StrCat("this version supports ", neutral, " only"));
-  }
-}
-
 // A container that must be empty.
 void RequireEmpty(FieldReader& reader, std::string_view name) {
   const json* value = reader.Find(name);
   if (value != nullptr && !(value->is_structured() && value->empty())) {
     reader.FailUnsupported(name, "this version does not support it");
-  }
-}
-
-void RequireNoLogprobs(FieldReader& reader) {
-  for (const std::string_view name : {"logprobs", "prompt_logprobs", "top_logprobs"}) {
-    const json* value = reader.Find(name);
-    if (value != nullptr && *value != false) reader.FailUnsupported(name, "this version does not support it");
   }
 }
 
@@ -133,12 +97,10 @@ void RequireNoToolChoice(FieldReader& reader) {
 // What OpenAI's API or vLLM's knows and this version would have to ignore: an answer that is not what was
 // asked for is worse than none.
 void RefuseUnsupported(FieldReader& reader) {
-  RequireNeutral(reader, "repetition_penalty", 1);
-  for (const std::string_view name : {"presence_penalty", "frequency_penalty", "min_p", "min_tokens"}) {
-    RequireNeutral(reader, name, 0);
+  for (const std::string_view name : {"tools", "functions"}) RequireEmpty(reader, name);
+  if (reader.Find("prompt_logprobs") != nullptr) {
+    reader.FailUnsupported("prompt_logprobs", "this version has \"echo\" with \"logprobs\" instead");
   }
-  for (const std::string_view name : {"logit_bias", "tools", "functions"}) RequireEmpty(reader, name);
-  RequireNoLogprobs(reader);
   RequireTextFormat(reader);
   RequireNoToolChoice(reader);
   std::string suffix;
@@ -173,11 +135,10 @@ absl::StatusOr<OpenAiRequest> ParseOpenAiRequest(Endpoint endpoint, std::string_
   reader.Read("stream", &request.stream);
   ReadInput(reader, &request);
   ReadChoices(reader, &request);
-  ReadMaxTokens(reader, &request.max_tokens);
+  ReadMaxTokens(reader, &request);
   ReadSampling(reader, &request);
+  ReadLogprobs(reader, &request);
   ReadStop(reader, &request.stop);
-  reader.Read("stop_token_ids", &request.stop_token_ids);
-  reader.Read("ignore_eos", &request.ignore_eos);
   ReadStreamOptions(reader, &request);
   RefuseUnsupported(reader);
   if (!reader.ok()) return reader.status();

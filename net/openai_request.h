@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -27,12 +28,17 @@ struct OpenAiRequest {
   bool add_generation_prompt = true;          // chat
   bool echo = false;                          // completions: the text begins with the prompt
   int64_t n = 1;                              // choices of each prompt, or of the messages
-  std::optional<int64_t> max_tokens;          // absent: until the context is full
+  std::optional<int64_t> max_tokens;          // absent: until the context is full; 0: the echo alone
   SamplingParams sampling{1.0f, 0, 1.0f, 0};  // without its seed
+  std::vector<std::pair<int32_t, float>> logit_bias;
   std::optional<uint64_t> seed;  // of the first choice, the next one's is one more; absent: drawn for each
   std::vector<std::string> stop;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+  int64_t min_tokens = 0;
+  int32_t logprobs =
+      -1;  // of each token, and of so many of the likeliest; with `echo` of the prompt's too; -1: none
+  int32_t priority = 0;
   bool stream = false;
   bool include_usage = false;     // a last chunk with the usage
   bool continuous_usage = false;  // the usage in every chunk

@@ -25,14 +25,40 @@ absl::StatusOr<PreparedPrompt> Prepare(const OpenAiRequest& request, const Model
     return ParamError(param, absl::StrCat("has ", length, " tokens; the model's context holds ", context));
   }
   PreparedPrompt prepared;
-  prepared.request.prompt = std::move(ids);
+  GenerateRequest& to = prepared.request;
+  to.prompt = std::move(ids);
+  prepared.echo.alone = request.max_tokens == 0;
   // A prompt that fills the context still has one next token.
-  prepared.request.max_tokens =
-      std::min(request.max_tokens.value_or(context), std::max<int64_t>(1, context - length));
-  prepared.request.sampling = request.sampling;
-  prepared.request.ignore_eos = request.ignore_eos;
-  prepared.request.stop_ids = request.stop_token_ids;
+  to.max_tokens =
+      std::clamp<int64_t>(request.max_tokens.value_or(context), 1, std::max<int64_t>(1, context - length));
+  to.sampling = request.sampling;
+  to.ignore_eos = request.ignore_eos;
+  to.stop_ids = request.stop_token_ids;
+  to.logit_bias = request.logit_bias;
+  to.min_tokens = request.min_tokens;
+  to.logprobs = prepared.echo.alone ? -1 : request.logprobs;
+  to.priority = request.priority;
   return prepared;
+}
+
+std::string TextOf(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+  CompletionText text(tokenizer, {});
+  std::string shown;
+  for (const int32_t id : ids) shown += text.Push(id);
+  return shown + text.Finish();
+}
+
+absl::Status CheckIds(const OpenAiRequest& request, int64_t vocab) {
+  const auto refuse = [vocab](std::string_view param, int32_t id) {
+    return ParamError(param, absl::StrCat("token id ", id, " is outside the vocabulary of ", vocab));
+  };
+  for (const int32_t id : request.stop_token_ids) {
+    if (id >= vocab) return refuse("stop_token_ids", id);
+  }
+  for (const auto& [id, bias] : request.logit_bias) {
+    if (id >= vocab) return refuse("logit_bias", id);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<PreparedPrompt> PrepareCompletion(const OpenAiRequest& request, const ModelService& model,
@@ -43,10 +69,11 @@ absl::StatusOr<PreparedPrompt> PrepareCompletion(const OpenAiRequest& request, c
                                                  : std::get<std::vector<int32_t>>(input);
   if (!ids.ok()) return BlameParam("prompt", ids.status());
   TERNION_ASSIGN_OR_RETURN(PreparedPrompt prepared, Prepare(request, model, "prompt", *std::move(ids)));
-  if (request.echo) {
-    prepared.echo =
-        text != nullptr ? *text : model.tokenizer->Decode(prepared.request.prompt, /*skip_special=*/true);
-  }
+  if (!request.echo) return prepared;
+  prepared.echo.text = text != nullptr ? *text : TextOf(*model.tokenizer, prepared.request.prompt);
+  if (request.logprobs < 0) return prepared;
+  prepared.echo.told = prepared.request.prompt;
+  prepared.request.prompt_logprobs = request.logprobs;
   return prepared;
 }
 
@@ -76,6 +103,7 @@ void AddChoices(const OpenAiRequest& request, PreparedPrompt prompt, std::vector
 
 absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& request,
                                                            const ModelService& model) {
+  TERNION_RETURN_IF_ERROR(CheckIds(request, model.tokenizer->vocab_size()));
   std::vector<PreparedPrompt> prepared;
   if (request.endpoint == Endpoint::kChat) {
     TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareChat(request, model));

@@ -229,21 +229,21 @@ absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
 }
 
 Session::Answering Session::Collect(const OpenAiResponse& response, Generation& generation) {
-  std::vector<std::string> texts(static_cast<size_t>(generation.choices()));
-  std::vector<FinishReason> reasons(texts.size());
+  std::vector<WholeChoice> choices(static_cast<size_t>(generation.choices()));
   while (!generation.finished()) {
     if (connection_->disconnected()) co_return false;
     const absl::StatusOr<std::vector<ChoiceDelta>> deltas = generation.Take();
     if (!deltas.ok()) co_return co_await Answer(ErrorResponse(ToHttpError(deltas.status())));
     for (const ChoiceDelta& delta : *deltas) {
-      const auto choice = static_cast<size_t>(delta.choice);
-      texts[choice] += delta.text;
-      if (delta.finish.has_value()) reasons[choice] = *delta.finish;
+      WholeChoice& choice = choices[static_cast<size_t>(delta.choice)];
+      choice.text += delta.text;
+      choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());
+      if (delta.finish.has_value()) choice.finish = *delta.finish;
     }
     if (deltas->empty()) co_await connection_->WaitForWake(state_->options().keep_alive);
   }
   // Named: g++ 12 destroys a braced temporary in a co_await's argument twice.
-  HttpResponse whole{200, response.Whole(texts, reasons, generation.usage()), {}};
+  HttpResponse whole{200, response.Whole(choices, generation.usage()), {}};
   co_return co_await Answer(std::move(whole));
 }
 

@@ -10,6 +10,18 @@
 namespace ternion {
 namespace {
 
+// The file's bytes need not be aligned for uint16_t.
+template <typename Convert>
+void ConvertHalves(const std::byte* from, absl::Span<float> out, Convert convert) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, from + 2 * i, sizeof(bits));
+    out[i] = convert(bits);
+  }
+}
+
+}  // namespace
+
 float FromBFloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
 // The product moves the exponent from half's bias to float's and makes subnormals normal.
@@ -22,18 +34,6 @@ float FromHalf(uint16_t bits) {
                                  : std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * kBiasShift);
   return std::bit_cast<float>(sign | value);
 }
-
-// The file's bytes need not be aligned for uint16_t.
-template <typename Convert>
-void ConvertHalves(const std::byte* from, absl::Span<float> out, Convert convert) {
-  for (size_t i = 0; i < out.size(); ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, from + 2 * i, sizeof(bits));
-    out[i] = convert(bits);
-  }
-}
-
-}  // namespace
 
 bool IsFloat(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 

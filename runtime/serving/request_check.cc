@@ -27,12 +27,12 @@ absl::Status CheckLengths(const GenerateRequest& request, const SchedulerLimits&
   return absl::OkStatus();
 }
 
-absl::Status CheckIds(const std::vector<int32_t>& ids, int64_t vocab) {
+absl::Status CheckIds(std::string_view whose, const std::vector<int32_t>& ids, int64_t vocab) {
   const auto outside = [vocab](int32_t id) { return id < 0 || id >= vocab; };
   const auto wrong = std::find_if(ids.begin(), ids.end(), outside);
   if (wrong == ids.end()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("token id ", *wrong, " is outside the vocabulary of ", vocab));
+      absl::StrCat(ToAbsl(whose), ": token id ", *wrong, " is outside the vocabulary of ", vocab));
 }
 
 absl::Status CheckSampling(const SamplingParams& sampling) {
@@ -56,10 +56,12 @@ absl::Status CheckLogprobs(int32_t likeliest, int64_t vocab) {
 
 absl::Status CheckRequest(const GenerateRequest& request, const SchedulerLimits& limits) {
   TERNION_RETURN_IF_ERROR(CheckLengths(request, limits));
-  TERNION_RETURN_IF_ERROR(CheckIds(request.prompt, limits.vocab));
-  TERNION_RETURN_IF_ERROR(CheckIds(request.score_targets, limits.vocab));
-  TERNION_RETURN_IF_ERROR(CheckIds(request.stop_ids, limits.vocab));
-  for (const auto& [id, bias] : request.logit_bias) TERNION_RETURN_IF_ERROR(CheckIds({id}, limits.vocab));
+  TERNION_RETURN_IF_ERROR(CheckIds("prompt", request.prompt, limits.vocab));
+  TERNION_RETURN_IF_ERROR(CheckIds("score targets", request.score_targets, limits.vocab));
+  TERNION_RETURN_IF_ERROR(CheckIds("stop ids", request.stop_ids, limits.vocab));
+  for (const auto& [id, bias] : request.logit_bias) {
+    TERNION_RETURN_IF_ERROR(CheckIds("logit bias", {id}, limits.vocab));
+  }
   TERNION_RETURN_IF_ERROR(CheckSampling(request.sampling));
   for (const int32_t likeliest : {request.logprobs, request.prompt_logprobs}) {
     TERNION_RETURN_IF_ERROR(CheckLogprobs(likeliest, limits.vocab));

@@ -56,6 +56,7 @@ void CompletionText::TakeCharacters(bool at_end) {
 
 void CompletionText::Hold(std::string_view character) {
   held_text_ += character;
+  ++characters_;
   size_t longest = 0;
   for (StopMatcher& stop : stops_) {
     bool found = false;
@@ -73,6 +74,7 @@ std::string CompletionText::Show(bool at_end) {
   if (at_end || stopped_) keep = 0;
   std::string shown = held_text_.substr(0, held_text_.size() - keep);
   held_text_.erase(0, shown.size());
+  shown_ += CountCharacters(shown);
   return shown;
 }
 

@@ -39,6 +39,10 @@ class CompletionText {
   std::string Finish();
   // True once a stop string was found: cancel the request.
   bool stopped() const { return stopped_; }
+  // Whole characters so far, and those of them that may be shown. What the next token begins with is, or becomes part of,
+  // character number characters().
+  int64_t characters() const { return characters_; }
+  int64_t shown() const { return shown_; }
 
  private:
   void TakeCharacters(bool at_end);
@@ -49,6 +53,8 @@ class CompletionText {
   std::vector<StopMatcher> stops_;
   std::string pending_bytes_;  // not yet whole UTF-8
   std::string held_text_;      // not yet shown; may begin a stop string
+  int64_t characters_ = 0;
+  int64_t shown_ = 0;
   bool stopped_ = false;
 };
 

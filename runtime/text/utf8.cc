@@ -1,5 +1,7 @@
 #include "runtime/text/utf8.h"
 
+#include <algorithm>
+
 #include <cstring>
 
 namespace ternion {
@@ -65,6 +67,11 @@ uint32_t FirstCodePoint(std::string_view text) {
   uint32_t code_point = bytes == 1 ? lead : lead & (0x7Fu >> bytes);
   for (size_t i = 1; i < bytes; ++i) code_point = code_point << 6 | (static_cast<uint8_t>(text[i]) & 0x3Fu);
   return code_point;
+}
+
+int64_t CountCharacters(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char byte) { return (static_cast<uint8_t>(byte) & 0xC0) != 0x80; });
 }
 
 size_t LastCharacter(std::string_view text) {

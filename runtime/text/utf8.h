@@ -25,6 +25,9 @@ Utf8Piece FirstUtf8(std::string_view text);
 // Where the first bytes stand that are no character; npos when all of `text` is UTF-8.
 size_t FindInvalidUtf8(std::string_view text);
 
+// Code points of `text`, which is UTF-8.
+int64_t CountCharacters(std::string_view text);
+
 // The code point of a text's first character, and the beginning of its last one. `text` is UTF-8 and not
 // empty.
 uint32_t FirstCodePoint(std::string_view text);

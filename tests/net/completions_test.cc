@@ -24,7 +24,7 @@ TEST(Completions, AnswerHasOpenAisShape) {
   // The prompt is BOS and three bytes; the end token counts as generated.
   EXPECT_EQ(body, json::parse(R"({"object": "text_completion", "model": "demo",
       "choices": [{"index": 0, "text": "hello", "logprobs": null, "finish_reason": "stop"}],
-      "usage": {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10}})"));
+      "usage": {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 0}}})"));
 }
 
 TEST(Completions, GoToTheEngineAsAsked) {
@@ -32,7 +32,9 @@ TEST(Completions, GoToTheEngineAsAsked) {
   HttpClient client(server.port());
   client.Post(kCompletions,
               R"({"prompt": [5, 6, 7], "max_tokens": 9, "temperature": 0.5, "top_p": 0.5, "top_k": 3,
-      "seed": 11, "stop_token_ids": [4], "ignore_eos": true})");
+      "seed": 11, "stop_token_ids": [4], "ignore_eos": true, "min_p": 0.25, "repetition_penalty": 1.5,
+      "presence_penalty": -0.5, "frequency_penalty": 2, "logit_bias": {"7": -100, "9": 2.5}, "min_tokens": 3,
+      "logprobs": 2, "priority": -4})");
   const GenerateRequest request = server.generator.requests().at(0);
   EXPECT_EQ(request.prompt, (std::vector<int32_t>{5, 6, 7}));
   EXPECT_EQ(request.max_tokens, 9);
@@ -42,6 +44,15 @@ TEST(Completions, GoToTheEngineAsAsked) {
   EXPECT_EQ(request.sampling.seed, 11u);
   EXPECT_EQ(request.stop_ids, (std::vector<int32_t>{4}));
   EXPECT_TRUE(request.ignore_eos);
+  EXPECT_EQ(request.sampling.min_p, 0.25f);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.5f);
+  EXPECT_EQ(request.sampling.presence_penalty, -0.5f);
+  EXPECT_EQ(request.sampling.frequency_penalty, 2.0f);
+  EXPECT_EQ(request.logit_bias, (std::vector<std::pair<int32_t, float>>{{7, -100.0f}, {9, 2.5f}}));
+  EXPECT_EQ(request.min_tokens, 3);
+  EXPECT_EQ(request.logprobs, 2);
+  EXPECT_EQ(request.prompt_logprobs, -1);
+  EXPECT_EQ(request.priority, -4);
 }
 
 TEST(Completions, WithoutASeedEveryRequestDrawsItsOwn) {
@@ -88,6 +99,27 @@ TEST(Completions, PassOnWhatTheEngineRefuses) {
   EXPECT_EQ(Json(reply)["error"]["type"], "invalid_request_error");
 }
 
+TEST(Completions, RefuseIdsThatTheTokenizerDoesNotHave) {
+  TestServer server;
+  HttpClient client(server.port());
+  const auto param = [&](const char* body) {
+    return Json(client.Post(kCompletions, body))["error"]["param"];
+  };
+  EXPECT_EQ(param(R"({"prompt": "a", "logit_bias": {"260": 1}})"), "logit_bias");
+  EXPECT_EQ(param(R"({"prompt": "a", "stop_token_ids": [3, 260]})"), "stop_token_ids");
+  EXPECT_TRUE(server.generator.requests().empty());
+}
+
+// Of a prompt that has several choices, once.
+TEST(Completions, TellWhatWasCached) {
+  FakeGenerator::Behaviour behaviour = Replies("x");
+  behaviour.cached_tokens = 2;
+  TestServer server(behaviour);
+  HttpClient client(server.port());
+  const json body = Json(client.Post(kCompletions, R"({"prompt": ["abc", "abd"], "n": 2})"));
+  EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 4);
+}
+
 TEST(Completions, SeveralPromptsGiveSeveralChoices) {
   TestServer server;
   HttpClient client(server.port());
@@ -97,8 +129,10 @@ TEST(Completions, SeveralPromptsGiveSeveralChoices) {
   EXPECT_EQ(body["choices"][0]["text"], "abab");
   EXPECT_EQ(body["choices"][1]["index"], 1);
   EXPECT_EQ(body["choices"][1]["text"], "xyzx");
-  EXPECT_EQ(body["usage"],
-            json::parse(R"({"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15})"));
+  EXPECT_EQ(
+      body["usage"],
+      json::parse(
+          R"({"prompt_tokens": 7, "completion_tokens": 8, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 0}})"));
 }
 
 // Side by side, of one prompt that is counted once; each with a seed of its own.
@@ -112,8 +146,10 @@ TEST(Completions, NGivesEveryPromptSeveralChoices) {
     EXPECT_EQ(body["choices"][i]["index"], i);
     EXPECT_EQ(body["choices"][i]["text"], i < 3 ? "abab" : "xyzx");
   }
-  EXPECT_EQ(body["usage"],
-            json::parse(R"({"prompt_tokens": 7, "completion_tokens": 24, "total_tokens": 31})"));
+  EXPECT_EQ(
+      body["usage"],
+      json::parse(
+          R"({"prompt_tokens": 7, "completion_tokens": 24, "total_tokens": 31, "prompt_tokens_details": {"cached_tokens": 0}})"));
   std::vector<uint64_t> seeds;
   for (const GenerateRequest& request : server.generator.requests()) seeds.push_back(request.sampling.seed);
   EXPECT_EQ(seeds, (std::vector<uint64_t>{7, 8, 9, 7, 8, 9}));

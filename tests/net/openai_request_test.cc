@@ -84,6 +84,47 @@ TEST(RefusedRequests, NameTheParameter) {
   ExpectRefused(cases);
 }
 
+TEST(RefusedRequests, NameHowTokensAreDrawn) {
+  const Case cases[] = {{kText, R"({"prompt": "a", "min_p": -0.1})", "min_p"},
+                        {kText, R"({"prompt": "a", "min_p": 1.1})", "min_p"},
+                        {kText, R"({"prompt": "a", "repetition_penalty": 0})", "repetition_penalty"},
+                        {kText, R"({"prompt": "a", "repetition_penalty": -1})", "repetition_penalty"},
+                        {kText, R"({"prompt": "a", "repetition_penalty": 1e39})", "repetition_penalty"},
+                        {kText, R"({"prompt": "a", "repetition_penalty": 1e-60})", "repetition_penalty"},
+                        {kText, R"({"prompt": "a", "repetition_penalty": "1"})", "repetition_penalty"},
+                        {kText, R"({"prompt": "a", "presence_penalty": 2.1})", "presence_penalty"},
+                        {kText, R"({"prompt": "a", "presence_penalty": -2.1})", "presence_penalty"},
+                        {kText, R"({"prompt": "a", "frequency_penalty": 3})", "frequency_penalty"},
+                        {kText, R"({"prompt": "a", "frequency_penalty": true})", "frequency_penalty"},
+                        {kText, R"({"prompt": "a", "logit_bias": [1]})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"x": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"-1": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"07": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"7 ": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"2147483648": 1}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"5": 100.5}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"5": -101}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "logit_bias": {"5": "1"}})", "logit_bias"},
+                        {kText, R"({"prompt": "a", "min_tokens": -1})", "min_tokens"},
+                        {kText, R"({"prompt": "a", "min_tokens": 6, "max_tokens": 5})", "min_tokens"},
+                        {kText, R"({"prompt": "a", "priority": 0.5})", "priority"},
+                        {kText, R"({"prompt": "a", "priority": 3000000000})", "priority"}};
+  ExpectRefused(cases);
+}
+
+TEST(RefusedRequests, NameLogprobs) {
+  const Case cases[] = {
+      {kText, R"({"prompt": "a", "logprobs": -1})", "logprobs"},
+      {kText, R"({"prompt": "a", "logprobs": 21})", "logprobs"},
+      {kText, R"({"prompt": "a", "logprobs": true})", "logprobs"},
+      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "logprobs": 2})", "logprobs"},
+      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "logprobs": true, "top_logprobs": 21})",
+       "top_logprobs"},
+      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2})", "top_logprobs"}};
+  ExpectRefused(cases);
+}
+
 TEST(RefusedRequests, NameStreamOptions) {
   ExpectRefused({{kText, R"({"prompt": "a", "stream_options": {"include_usage": true}})", "stream_options"},
                  {kText, R"({"prompt": "a", "stream": true, "stream_options": []})", "stream_options"},
@@ -100,15 +141,9 @@ TEST(RefusedRequests, NameWhatThisVersionCannotDo) {
       {kText, R"({"prompt": ["a", "b", "c", "d", "e", "f", "g", "h", "i"], "n": 128})", "n"},
       {kText, R"({"prompt": "a", "n": 3, "best_of": 4})", "best_of"},
       {kText, R"({"prompt": "a", "best_of": 2})", "best_of"},
-      {kText, R"({"prompt": "a", "presence_penalty": 0.5})", "presence_penalty"},
-      {kText, R"({"prompt": "a", "frequency_penalty": -0.5})", "frequency_penalty"},
-      {kText, R"({"prompt": "a", "repetition_penalty": 1.1})", "repetition_penalty"},
-      {kText, R"({"prompt": "a", "min_p": 0.1})", "min_p"},
-      {kText, R"({"prompt": "a", "min_tokens": 1})", "min_tokens"},
-      {kText, R"({"prompt": "a", "logit_bias": {"5": 1}})", "logit_bias"},
-      {kText, R"({"prompt": "a", "logprobs": 0})", "logprobs"},
+      {kText, R"({"prompt": "a", "prompt_logprobs": 1})", "prompt_logprobs"},
+      {kText, R"({"prompt": "a", "top_logprobs": 1})", "top_logprobs"},
       {kText, R"({"prompt": "a", "suffix": "b"})", "suffix"},
-      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "logprobs": true})", "logprobs"},
       {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})",
        "tools"},
       {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})",
@@ -184,6 +219,38 @@ TEST(OpenAiRequest, TakesNeutralValuesNullsAndUnknownFields) {
       "seed": null, "stop": null, "max_tokens": null, "stream_options": null, "top_k": -1, "never_heard_of": [1]})");
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->sampling.top_k, 0);
+}
+
+TEST(OpenAiRequest, TakesTheEndsOfTheRanges) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a", "min_p": 1, "repetition_penalty": 1e-3,
+      "presence_penalty": -2, "frequency_penalty": 2, "logit_bias": {"0": 100, "2147483647": -100}, "min_tokens": 5,
+      "max_tokens": 5, "logprobs": 20, "priority": -2147483648})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->logit_bias.size(), 2u);
+  EXPECT_EQ(request->sampling.repetition_penalty, 1e-3f);
+  EXPECT_EQ(request->logprobs, 20);
+}
+
+TEST(OpenAiRequest, LogprobsAreANumberInCompletionsAndTwoFieldsInChat) {
+  const auto logprobs = [](Endpoint endpoint, const std::string& fields) {
+    const std::string input =
+        endpoint == kText ? R"("prompt": "a")" : R"("messages": [{"role": "user", "content": "a"}])";
+    const auto request = ParseOpenAiRequest(endpoint, "{" + input + fields + "}");
+    EXPECT_TRUE(request.ok()) << request.status();
+    return request.ok() ? request->logprobs : -2;
+  };
+  EXPECT_EQ(logprobs(kText, ""), -1);
+  EXPECT_EQ(logprobs(kText, R"(, "logprobs": 0)"), 0);
+  EXPECT_EQ(logprobs(kTalk, ""), -1);
+  EXPECT_EQ(logprobs(kTalk, R"(, "logprobs": false, "top_logprobs": 0)"), -1);
+  EXPECT_EQ(logprobs(kTalk, R"(, "logprobs": true)"), 0);
+  EXPECT_EQ(logprobs(kTalk, R"(, "logprobs": true, "top_logprobs": 20)"), 20);
+}
+
+TEST(OpenAiRequest, WithEchoThereMayBeNothingToGenerate) {
+  const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a", "echo": true, "max_tokens": 0})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->max_tokens, 0);
 }
 
 TEST(OpenAiRequest, TakesSeveralChoices) {

@@ -41,8 +41,10 @@ TEST(CompletionStreams, GiveUsageWhereItIsAskedFor) {
   ASSERT_GE(events.size(), 3u);
   const json usage = json::parse(events[events.size() - 2]);
   EXPECT_EQ(usage["choices"], json::array());
-  EXPECT_EQ(usage["usage"],
-            json::parse(R"({"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6})"));
+  EXPECT_EQ(
+      usage["usage"],
+      json::parse(
+          R"({"prompt_tokens": 2, "completion_tokens": 4, "total_tokens": 6, "prompt_tokens_details": {"cached_tokens": 0}})"));
   EXPECT_TRUE(json::parse(events[0])["usage"].is_null());
 }
 

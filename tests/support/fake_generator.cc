@@ -21,6 +21,15 @@ std::vector<int32_t> OrdinaryIds(const std::vector<int32_t>& ids) {
 
 }  // namespace
 
+TokenLogprobs FakeLogprobs(int32_t id, int32_t likeliest) {
+  TokenLogprobs logprobs{-0.5f * static_cast<float>(id % 7 + 1), {}};
+  for (int32_t i = 0; i < likeliest; ++i) {
+    logprobs.top.emplace_back((id + i) % FakeTokenizer::kVocabulary,
+                              logprobs.logprob - static_cast<float>(i));
+  }
+  return logprobs;
+}
+
 FakeGenerator::FakeGenerator(Behaviour behaviour)
     : behaviour_(std::move(behaviour)), thread_([this] { Run(); }) {}
 
@@ -151,6 +160,7 @@ TokenEvent FakeGenerator::NextEvent(Running& running) const {
   const auto at = static_cast<size_t>(running.given++);
   const bool ended = behaviour_.reply && at >= ids.size();
   event.token = ended ? FakeTokenizer::kEndOfTurn : ids[at % ids.size()];
+  TellLogprobs(running.request, at == 0, event);
   const auto& stops = running.request.stop_ids;
   if (ended || std::find(stops.begin(), stops.end(), event.token) != stops.end()) {
     event.finish = FinishReason::kStop;
@@ -158,6 +168,16 @@ TokenEvent FakeGenerator::NextEvent(Running& running) const {
     event.finish = FinishReason::kLength;
   }
   return event;
+}
+
+void FakeGenerator::TellLogprobs(const GenerateRequest& request, bool first, TokenEvent& event) const {
+  if (request.logprobs >= 0) event.logprobs = FakeLogprobs(event.token, request.logprobs);
+  if (!first) return;
+  event.cached_tokens = behaviour_.cached_tokens;
+  if (request.prompt_logprobs < 0) return;
+  for (size_t i = 1; i < request.prompt.size(); ++i) {
+    event.prompt_logprobs.push_back(FakeLogprobs(request.prompt[i], request.prompt_logprobs));
+  }
 }
 
 }  // namespace ternion

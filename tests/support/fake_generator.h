@@ -14,6 +14,10 @@
 
 namespace ternion {
 
+// What the fake engine tells of any token: log-probabilities that are halves, first of the token itself, of the ids that
+// follow it less and less.
+TokenLogprobs FakeLogprobs(int32_t id, int32_t likeliest);
+
 // An engine without a model: a thread of its own gives every running request one token per step. A request's
 // tokens are what `reply` says, then an end-of-turn id; max_tokens and stop_ids end it as they end a real
 // one.
@@ -27,6 +31,7 @@ class FakeGenerator final : public Generator {
     size_t queue = 100000;  // more requests get kResourceExhausted
     int64_t hold_after_tokens = 0;
     int64_t fail_after_tokens = -1;  // a request that has so many fails with kInternal
+    int64_t cached_tokens = 0;       // that are found of every prompt
   };
 
   explicit FakeGenerator(Behaviour behaviour);
@@ -65,6 +70,7 @@ class FakeGenerator final : public Generator {
   void Run();
   void Step(std::unique_lock<std::mutex>& lock);
   TokenEvent NextEvent(Running& running) const;
+  void TellLogprobs(const GenerateRequest& request, bool first, TokenEvent& event) const;
 
   const Behaviour behaviour_;
   mutable std::mutex mutex_;

@@ -118,6 +118,18 @@ TEST(SequenceBlocks, SharesWholeBlocksAndCopiesAPart) {
   EXPECT_EQ(pool.available(), 8 - 2);
 }
 
+// Of blocks that nobody holds, not the one that is copied is taken.
+TEST(SequenceBlocks, WhatIsCopiedStays) {
+  BlockPool pool(2, true);
+  SequenceBlocks a = Compute(pool, Ramp(64));
+  SequenceBlocks b = Compute(pool, Ramp(64, 1000));
+  a.DropAll(pool);
+  b.DropAll(pool);
+  SequenceBlocks c;
+  EXPECT_TRUE(c.Share(pool, pool.Find(Ramp(30))).has_value());
+  EXPECT_EQ(pool.Find(Ramp(64)).whole.size(), 1u);
+}
+
 // The last block there is may be the one that would be copied: it is the sequence's own then.
 TEST(SequenceBlocks, TakesAPartOverWhenNoOtherBlockIsThere) {
   BlockPool pool(2, true);

@@ -332,22 +332,63 @@ TEST(Preemption, MayEndWhileItWaits) {
   EXPECT_EQ(served.scheduler().free_blocks(), 3);
 }
 
+// What was scored before counts once: here 68 of 128 tokens were when the other one needs its third block.
 TEST(Preemption, AScoreStartsAgain) {
   SchedulerLimits limits = Limits(4);
-  limits.max_batch_tokens = 40;
+  limits.max_batch_tokens = 2;
   Served served(limits);
-  served.Submit(Request(60, 70));
   GenerateRequest scored = Request(128, 1, 2000);
   scored.score_targets = scored.prompt;
-  scored.priority = 1;
-  served.PlanAndAnswer();
-  served.PlanAndAnswer();
-  served.Submit(Request(60, 70, 3000));
+  served.Submit(Request(60, 80));
   served.Submit(scored);
   served.RunAll();
-  EXPECT_GT(served.stats().preemptions, 0);
-  ASSERT_EQ(served.events(3).size(), 1u);
-  EXPECT_EQ(served.events(3)[0].negative_log_likelihood, 128);
+  EXPECT_EQ(served.stats().preemptions, 1);
+  ASSERT_EQ(served.events(2).size(), 1u);
+  EXPECT_EQ(served.events(2)[0].negative_log_likelihood, 128);
+}
+
+// Nor does it begin before the answers that are on their way have come.
+TEST(Preemption, AScoreWaitsForItsPlansInFlight) {
+  SchedulerLimits limits = Limits(3);
+  limits.micro_batches = 2;
+  Served served(limits);
+  GenerateRequest scored = Request(64, 1, 2000);
+  scored.score_targets = scored.prompt;
+  const uint64_t first = served.Submit(Request(64, 100));
+  served.Submit(scored);
+  const auto a = served.Plan();
+  const auto b = served.Plan();
+  ASSERT_TRUE(a.has_value() && b.has_value());
+  EXPECT_THAT(Ids(*b), ElementsAre(2));
+  served.Answer(*a);
+  while (served.stats().preemptions == 0) ASSERT_FALSE(served.PlanAndAnswer().sequences.empty());
+  served.scheduler().Cancel(first);
+  EXPECT_FALSE(served.Plan().has_value());
+  served.Answer(*b);
+  EXPECT_TRUE(served.events(2).empty());
+  served.RunAll();
+  ASSERT_EQ(served.events(2).size(), 1u);
+  EXPECT_EQ(served.events(2)[0].negative_log_likelihood, 64);
+}
+
+// A prompt that goes first gets the blocks of one that decodes, although decoding ones are planned first.
+TEST(Preemption, TakesOneOutOfThePlanInTheMaking) {
+  SchedulerLimits limits = Limits(6);
+  limits.max_batch_tokens = 3;
+  Served served(limits);
+  GenerateRequest low = Request(60, 200);
+  low.priority = 1;
+  served.Submit(low);
+  for (int i = 0; i < 20; ++i) served.PlanAndAnswer();
+  served.Submit(Request(250, 2, 2000));
+  while (served.stats().preemptions == 0) {
+    const StepPlan plan = served.PlanAndAnswer();
+    EXPECT_EQ(plan.sequences.size(), served.stats().preemptions == 0 ? 2u : 1u);
+    EXPECT_EQ(plan.sequences.back().id, 2u);
+  }
+  served.RunAll();
+  EXPECT_EQ(served.events(1).size(), 200u);
+  EXPECT_EQ(served.events(2).size(), 2u);
 }
 
 // However few blocks there are, all that can fit alone ends.

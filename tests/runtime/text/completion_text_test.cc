@@ -150,6 +150,22 @@ TEST(CompletionText, HoldsBackOnlyWhatMayStillChange) {
   EXPECT_EQ(text.Finish(), "");
 }
 
+TEST(CompletionText, CountsCharactersWholeAndShown) {
+  TableTokenizer tokenizer;
+  CompletionText text(tokenizer, {"stop"});
+  const auto push = [&](std::string bytes) {
+    text.Push(tokenizer.Add(std::move(bytes)));
+    return std::pair(text.characters(), text.shown());
+  };
+  using Counts = std::pair<int64_t, int64_t>;
+  EXPECT_EQ(push("\u00e9a"), Counts(2, 2));
+  EXPECT_EQ(push("st"), Counts(4, 2));
+  EXPECT_EQ(push("\xE4\xBD"), Counts(4, 2)) << "not yet a character";
+  EXPECT_EQ(push("\xA0"), Counts(5, 5));
+  EXPECT_EQ(push("\xFF"), Counts(6, 6)) << "a replacement character";
+  EXPECT_EQ(push("stop"), Counts(10, 6)) << "never shown";
+}
+
 TEST(CompletionText, AnEmptyStopStringNeverStops) {
   TableTokenizer tokenizer;
   CompletionText text(tokenizer, {""});
