@@ -17,6 +17,12 @@ size_t BytesOf(const TokenEvent& event) {
 }  // namespace
 
 void EventQueue::Push(int choice, const TokenEvent& event) {
+  Add(choice, event);
+  // Also where this queue is closed: others may wait for it.
+  if (!event.more_follow) wakes_->Flush();
+}
+
+void EventQueue::Add(int choice, const TokenEvent& event) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
   CHECK(capacity_ > 0, "the engine sent more tokens than a request allows");
@@ -28,7 +34,7 @@ void EventQueue::Push(int choice, const TokenEvent& event) {
     return drop();
   }
   events_.push_back({choice, event});
-  if (events_.size() == 1) reader_.wake();
+  if (events_.size() == 1) wakes_->Add(reader_.wake);
 }
 
 std::vector<ChoiceEvent> EventQueue::Take(size_t most) {

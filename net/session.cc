@@ -189,7 +189,8 @@ HttpResponse Session::Metrics() const {
 EventReader Session::MakeReader() const {
   std::string why =
       absl::StrCat("request ", framing_.request_id, ": its client reads too slowly and was dropped");
-  return {connection_->Waker(), connection_->Dropper(std::move(why)), state_->options().max_buffered_bytes};
+  return {connection_->Waker(), connection_->Dropper(std::move(why)), state_->options().max_buffered_bytes,
+          state_->wakes()};
 }
 
 Session::Answering Session::Generate(Endpoint endpoint) {

@@ -215,7 +215,10 @@ void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {
   Notices notices = std::exchange(pending_, {});
   NoteEnds(notices);
   lock.unlock();
-  for (const Scheduler::Notice& notice : notices) notice.sink(notice.event);
+  for (Scheduler::Notice& notice : notices) {
+    notice.event.more_follow = &notice != &notices.back();
+    notice.sink(notice.event);
+  }
   telling.End();
   lock.lock();
 }
