@@ -33,19 +33,32 @@ TrafficRequest RandomTraffic::Request() {
   request.max_tokens = Uniform(1, Chance(0.5) ? std::min<int64_t>(generated_, 12) : generated_);
   request.hash_logits = Chance(0.3);
   request.priority = static_cast<int32_t>(Chance(0.5) ? 0 : Uniform(-1, 1));
-  if (Chance(0.6)) {
-    request.sampling = {1.0f, static_cast<int32_t>(Chance(0.5) ? 0 : 40), 0.95f,
-                        static_cast<uint64_t>(Uniform(0, 1000))};
-  }
+  if (Chance(0.6)) Sample(request);
+  if (Chance(0.15)) request.logprobs = static_cast<int32_t>(Uniform(0, 3));
+  if (Chance(0.1)) request.prompt_logprobs = static_cast<int32_t>(Uniform(0, 3));
   if (Chance(0.05)) {
     request.score_targets = Tokens(static_cast<int64_t>(request.prompt.size()));
     request.hash_logits = false;
+    request.prompt_logprobs = -1;
   }
   if (Chance(0.4)) traffic.pause_us = Uniform(1, 500);
   if (Chance(0.1)) traffic.cancel_after = Uniform(0, request.max_tokens - 1);
   if (Chance(0.1)) traffic.cancel_us = Uniform(0, 5000);
   if (Chance(0.03)) traffic.deadline_us = Uniform(0, 10000);
   return traffic;
+}
+
+void RandomTraffic::Sample(GenerateRequest& request) {
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = 1.0f;
+  sampling.top_k = Chance(0.5) ? 0 : 40;
+  sampling.top_p = 0.95f;
+  sampling.min_p = Chance(0.2) ? 0.01f : 0.0f;
+  sampling.seed = static_cast<uint64_t>(Uniform(0, 1000));
+  if (Chance(0.2)) sampling.repetition_penalty = 1.3f;
+  if (Chance(0.2)) sampling.frequency_penalty = 0.5f;
+  if (Chance(0.2)) request.logit_bias = {{static_cast<int32_t>(Uniform(3, vocab_ - 1)), 4.0f}};
+  if (Chance(0.2)) request.min_tokens = Uniform(1, 5);
 }
 
 // A shared beginning, its end often near a block's border, and tokens of its own.

@@ -38,6 +38,7 @@ class RandomTraffic {
   std::vector<int32_t> Tokens(int64_t count);
   std::vector<int32_t> Prompt();
   TrafficRequest Request();
+  void Sample(GenerateRequest& request);
 
   std::mt19937 random_;
   int64_t vocab_;

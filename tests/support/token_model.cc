@@ -40,10 +40,11 @@ StepResult TokenModel::Run(const StepPlan& plan) {
       CHECK(tokens.at(p) == token, "a plan holds its sequence's tokens");
     }
     RunSequence(plan.step, sequence, tokens);
-    if (!sequence.sample && sequence.targets.empty()) continue;
+    if (!sequence.asks()) continue;
     SequenceResult& answer = result.sequences.emplace_back();
     answer.id = sequence.id;
     answer.negative_log_likelihood = static_cast<double>(sequence.targets.size());
+    if (!sequence.scores()) answer.prompt_logprobs.resize(sequence.targets.size());
     if (!sequence.sample) continue;
     answer.token = Next(absl::MakeConstSpan(tokens).first(end));
     draws.push_back(answer.token);

@@ -22,7 +22,7 @@ class TokenModel {
   // Of a sequence that plans will hold; ids ascend from 1.
   void Expect(uint64_t id, std::vector<int32_t> prompt) { sequences_[id] = std::move(prompt); }
 
-  // Plans run in their order.
+  // Plans run in their order. Scores 1 for every target, tells as many log-probabilities.
   StepResult Run(const StepPlan& plan);
 
   // Positions that were read and did not hold the sequence's tokens, or got them in the same step from another sequence.

@@ -24,12 +24,15 @@ constexpr int64_t kLongestPrompt = 150;
 constexpr int64_t kMostGenerated = 100;
 constexpr int64_t kMaxModelLen = 256;
 constexpr int64_t kRequestsPerRound = 125;
-constexpr KvFormat kFormats[] = {KvFormat::kF16, KvFormat::kF32};
+constexpr KvFormat kFormats[] = {KvFormat::kF32,  KvFormat::kF16,     KvFormat::kInt8,   KvFormat::kInt4,
+                                 KvFormat::kInt3, KvFormat::kInt4G32, KvFormat::kInt3G32};
 
 // What one request was told, by the engine's thread.
 struct Stream {
   std::vector<int32_t> tokens;
   std::vector<uint64_t> hashes;
+  std::vector<std::optional<TokenLogprobs>> logprobs;
+  std::vector<TokenLogprobs> prompt_logprobs;
   double negative_log_likelihood = 0;
   int64_t cached_tokens = 0;
   std::optional<FinishReason> finish;
@@ -46,6 +49,8 @@ struct Stream {
     if (tokens.empty()) cached_tokens = event.cached_tokens;
     tokens.push_back(event.token);
     hashes.push_back(event.logits_hash);
+    logprobs.push_back(event.logprobs);
+    prompt_logprobs.insert(prompt_logprobs.end(), event.prompt_logprobs.begin(), event.prompt_logprobs.end());
   }
   bool cut_short() const { return !status.ok() || finish == FinishReason::kCancelled; }
 };
@@ -182,11 +187,15 @@ void Compare(const TrafficRequest& traffic, Stream want, const Stream& got) {
     ASSERT_LE(got.tokens.size(), want.tokens.size());
     want.tokens.resize(got.tokens.size());
     want.hashes.resize(got.tokens.size());
+    want.logprobs.resize(got.tokens.size());
+    if (got.tokens.empty()) want.prompt_logprobs.clear();
   } else {
     EXPECT_EQ(got.finish, want.finish);
     EXPECT_NEAR(got.negative_log_likelihood, want.negative_log_likelihood, 1e-9);
   }
   EXPECT_EQ(got.tokens, want.tokens);
+  EXPECT_TRUE(got.logprobs == want.logprobs);
+  EXPECT_TRUE(got.prompt_logprobs == want.prompt_logprobs);
   if (traffic.request.hash_logits) {
     EXPECT_EQ(got.hashes, want.hashes);
   }

@@ -37,6 +37,7 @@ SchedulerLimits AnyLimits(std::mt19937& random) {
 struct Stream {
   std::vector<int32_t> want;  // all that will come, unless it is cancelled
   double want_score = 0;
+  size_t want_prompt_logprobs = 0;
   size_t tokens = 0;
   int ends = 0;
   bool cancelled = false;
@@ -49,6 +50,7 @@ struct Stream {
       EXPECT_EQ(event.negative_log_likelihood, want_score);
     }
     if (event.token < 0) return;
+    EXPECT_EQ(event.prompt_logprobs.size(), tokens == 0 ? want_prompt_logprobs : 0);
     ASSERT_LT(tokens, want.size());
     EXPECT_EQ(event.token, want[tokens++]);
   }
@@ -100,6 +102,7 @@ class Round {
     request.ignore_eos = true;
     auto stream = std::make_shared<Stream>();
     stream->want_score = static_cast<double>(request.score_targets.size());
+    if (request.prompt_logprobs >= 0) stream->want_prompt_logprobs = request.prompt.size() - 1;
     std::vector<int32_t> tokens = request.prompt;
     for (int64_t i = 0; request.score_targets.empty() && i < request.max_tokens; ++i) {
       stream->want.push_back(model_.Next(tokens));
