@@ -71,7 +71,8 @@ void LaunchAttention(CudaBackend& backend, const AttentionPlan& plan, const Atte
   const Stream& stream = backend.launch_stream();
   if (IsPacked(arguments.format)) {
     if (plan.walks > 0) LaunchPackedWalks(stream, plan, arguments);
-    if (plan.splits > 0) LaunchPackedSplits(stream, plan, arguments);
+    if (plan.splits > 0) LaunchPackedSplits(backend, plan, arguments);
+    if (plan.records > 0) LaunchMerge(stream, arguments);
     return;
   }
   WithHeadDim(arguments.heads.head_dim, [&]<int kDim>() {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/attention_split.cuh"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/cuda_backend.h"
 
 // Grids of attention's kernels, and the launches that attention.cu leaves to other files.
 namespace ternion::cuda {
@@ -37,7 +37,9 @@ void WithHeadDim(int dim, auto launch) {
 
 // Of a packed cache.
 void LaunchPackedWalks(const Stream& stream, const AttentionPlan& plan, const AttentionArguments& arguments);
-void LaunchPackedSplits(const Stream& stream, const AttentionPlan& plan, const AttentionArguments& arguments);
+void LaunchPackedSplits(const CudaBackend& backend, const AttentionPlan& plan, AttentionArguments arguments);
+// Merges the chunks of the step's rows that have records.
+void LaunchMerge(const Stream& stream, const AttentionArguments& arguments);
 // Whether a split's tile can turn queries and keys and write to the cache: it then has all that read the token's KV head.
 inline bool PackedSplitsTurn(const AttentionPlan& plan, const HeadShard& heads) {
   const int dim = heads.head_dim;

@@ -3,8 +3,8 @@
 #include "kernels/cuda/attention_chunk.cuh"
 #include "kernels/cuda/packed_kv_quantize.cuh"
 
-// One token of a sequence that is still as the projection left it: a tile turns its queries; the tile of the token's own
-// chunk turns, rounds and packs its key and value into the fetched block and into the cache. Head dimensions are kDim.
+// Tokens that are still as the projection left them, one of a sequence: a tile turns its queries; the tile of the token's
+// own chunk turns, rounds and packs its key and value into the fetched block and into the cache. Heads have kDim channels.
 namespace ternion::cuda {
 
 // Lane l has channels l, l + 32, ... of a head.
@@ -77,53 +77,55 @@ struct TokenPlace {
   }
 };
 
-// The queries, and where `fetched` is not null the key and value, whose block was fetched from `cache`. Waits for the
-// kernel before and for the thread's copies; returns when all is there.
-template <int kDim, KvFormat kFormat>
-__device__ __forceinline__ void TurnToken(const AttentionArguments& arguments, const ChunkMemory<kDim, 1>& memory,
-                                          const QueryTile& tile, char* fetched, char* cache) {
-  constexpr int kWarps = kGroupWarps, kSideBytes = SideLayout<kFormat>::Bytes(kDim);
-  const HeadShard& heads = arguments.heads;
-  const int warp = WarpIndex(), slot = tile.position % kKvBlockTokens;
-  const bool side = fetched != nullptr && warp < 2, value = warp == 1;
+// The turned queries of a tile of one token.
+template <int kDim>
+__device__ __forceinline__ void TurnQueries(const AttentionArguments& arguments, uint32_t queries, const QueryTile& tile) {
   const LaneAngles<kDim> angles(arguments.cos_sin + int64_t{tile.position} * kDim);
   const float* const row = arguments.qkv + tile.row * arguments.qkv_stride;
-  LaneHead<kDim> x, mine = {};
-  WaitForPrevious();
-  if (side) LoadHead<kDim>(row + (heads.query_heads + tile.kv_head + value * heads.kv_heads) * kDim, mine);
 #pragma unroll 2
-  for (int r = warp; r < kWarpRows; r += kWarps) {
+  for (int r = WarpIndex(); r < kWarpRows; r += kGroupWarps) {
+    LaneHead<kDim> x = {};
     if (r < tile.rows) {
       LoadHead<kDim>(row + tile.Head(r) * kDim, x);
       angles.Turn(x);
       if (arguments.query_bits > 0) RoundQuery(x);
-    } else {
-#pragma unroll
-      for (int j = 0; j < kDim / kWarp; ++j) x[j] = 0;
     }
-    StoreQueryRow<kDim>(memory.queries, r, x);
+    StoreQueryRow<kDim>(queries, r, x);
   }
-  AwaitCopies<0>();
-  __syncthreads();
-  if (fetched == nullptr) return;
-
-  const TokenPlace<kFormat, KvSide::kKeys> key = {fetched, cache, slot};
-  const TokenPlace<kFormat, KvSide::kValues> its_value = {fetched + kSideBytes, cache + kSideBytes, slot};
-  uint8_t* const codes = memory.bytes_of_weights();  // [2, kDim]
-  if (side && !value) {
-    angles.Turn(mine);
-    key.template Quantize<kDim>(mine, tile.position == 0, codes);
-  } else if (side) {
-    its_value.template Quantize<kDim>(mine, tile.position == 0, codes + kDim);
-  }
-  __syncthreads();
-  const int thread = static_cast<int>(threadIdx.x);
-  if (warp == 0) {
-    key.template Pack<kDim>(codes, thread, kWarp);
-  } else {
-    its_value.template Pack<kDim>(codes + kDim, thread - kWarp, (kWarps - 1) * kWarp);
-  }
-  __syncthreads();
 }
+
+// The tile's own token: warp 0 takes its key, warp 1 its value.
+template <int kDim, KvFormat kFormat>
+class FreshToken {
+ public:
+  __device__ FreshToken(const AttentionArguments& arguments, const QueryTile& tile) : position_(tile.position) {
+    if (WarpIndex() >= 2) return;
+    const HeadShard& heads = arguments.heads;
+    const int head = heads.query_heads + tile.kv_head + WarpIndex() * heads.kv_heads;
+    LoadHead<kDim>(arguments.qkv + tile.row * arguments.qkv_stride + int64_t{head} * kDim, x_);
+    if (WarpIndex() == 0) LaneAngles<kDim>(arguments.cos_sin + int64_t{position_} * kDim).Turn(x_);
+  }
+
+  // Into its block, of which `keys` and `values` were fetched from `cache`. Begins when all threads see them, and returns
+  // when they see what has become of them. `codes`: room for [2, kDim].
+  __device__ __forceinline__ void Pack(char* keys, char* values, char* cache, uint8_t* codes) const {
+    const int slot = position_ % kKvBlockTokens, warp = WarpIndex(), thread = static_cast<int>(threadIdx.x);
+    const TokenPlace<kFormat, KvSide::kKeys> key = {keys, cache, slot};
+    const TokenPlace<kFormat, KvSide::kValues> value = {values, cache + SideLayout<kFormat>::Bytes(kDim), slot};
+    if (warp == 0) key.template Quantize<kDim>(x_, position_ == 0, codes);
+    if (warp == 1) value.template Quantize<kDim>(x_, position_ == 0, codes + kDim);
+    __syncthreads();
+    if (warp == 0) {
+      key.template Pack<kDim>(codes, thread, kWarp);
+    } else {
+      value.template Pack<kDim>(codes + kDim, thread - kWarp, kGroupThreads - kWarp);
+    }
+    __syncthreads();
+  }
+
+ private:
+  const int position_;
+  LaneHead<kDim> x_ = {};
+};
 
 }  // namespace ternion::cuda

@@ -60,7 +60,7 @@ std::string Tokens(size_t place, const std::string& token) {
 
 const Hostile kHostile[] = {
     // Header.
-    {"Magic", [](auto& file) { file.magic = "GGML"; }, "it does not begin with \"GGUF\""},
+    {"Magic", [](auto& file) { file.magic[3] = 'L'; }, "it does not begin with \"GGUF\""},
     {"Version0", [](auto& file) { file.version = 0; }, "is GGUF version 0; versions 2 and 3 are read"},
     {"Version1", [](auto& file) { file.version = 1; }, "is GGUF version 1; versions 2 and 3 are read"},
     {"Version4", [](auto& file) { file.version = 4; }, "is GGUF version 4; versions 2 and 3 are read"},
@@ -150,9 +150,9 @@ const Hostile kHostile[] = {
      "its data begins at 2561, but that of the tensors before it ends, aligned to 32, at 2560"},
     {"OffsetPastTheFile", Offset(3, INT64_MAX), "tensor blk.0.attn_q.scale: its data begins at"},
     {"OffsetWraps", Offset(0, -64), "its data begins at 18446744073709551552, but"},
-    {"LastTensorCutShort", [](auto& file) { file.tensors[3].data = ""; },
+    {"LastTensorCutShort", [](auto& file) { file.tensors[3].data.clear(); },
      "tensor blk.0.attn_q.scale: has 4 bytes, but"},
-    {"BytesAtTheEnd", [](auto& file) { file.tail = "x"; }, "but the file has 29 more"},
+    {"BytesAtTheEnd", [](auto& file) { file.tail.assign(1, 'x'); }, "but the file has 29 more"},
     // The model.
     {"NoArchitecture", [](auto& file) { file.keys.erase(file.keys.begin()); },
      "general.architecture is missing; it must be"},

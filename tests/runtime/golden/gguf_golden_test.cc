@@ -81,13 +81,16 @@ std::vector<float> Logits(WeightSource& source, const std::vector<int32_t>& ids)
   std::iota(blocks.begin(), blocks.end(), 0);
   const KvSlice slice{0, tokens, 0, blocks};
   EXPECT_TRUE(engine->stage().Forward(ids, absl::MakeConstSpan(&slice, 1), *cache).ok());
-  std::vector<Stage::LogitsRequest> requests;
-  for (int32_t row = 0; row < tokens; ++row) requests.push_back({row, true, std::nullopt});
+  std::vector<LogitsRequest> requests(ids.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].row = static_cast<int32_t>(i);
+    requests[i].whole = true;
+  }
   std::vector<float> logits;
-  const auto take = [&](int64_t, absl::Span<const float> row, int32_t) {
+  const auto take = [&](int64_t, absl::Span<const float> row) {
     logits.insert(logits.end(), row.begin(), row.end());
   };
-  EXPECT_TRUE(engine->stage().Logits(tokens, requests, take).ok());
+  EXPECT_TRUE(engine->stage().BeginLogits(tokens, requests, take).ok());
   return logits;
 }
 

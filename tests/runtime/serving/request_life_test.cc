@@ -51,7 +51,9 @@ TEST(RequestLife, PassesEveryEventOnAndCountsIt) {
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_STREQ(trace.spans()[i].name, names[i]);
     EXPECT_EQ(trace.spans()[i].id, 12u);
-    if (i > 0) EXPECT_EQ(trace.spans()[i].begin, trace.spans()[i - 1].end);
+    if (i > 0) {
+      EXPECT_EQ(trace.spans()[i].begin, trace.spans()[i - 1].end);
+    }
   }
   EXPECT_EQ(trace.spans()[1].tokens, 3);
   EXPECT_EQ(trace.spans()[2].tokens, 2);

@@ -27,6 +27,7 @@ struct Case {
   int pp = 1;
   bool ahead = false;
   int64_t batch_tokens = 64;
+  int64_t blocks = 64;
 };
 void PrintTo(const Case& grid, std::ostream* out) { *out << grid.name; }
 
@@ -37,7 +38,7 @@ LocalCluster::Options Grid(const Case& grid) {
   options.plans_ahead = grid.ahead;
   options.engine.max_model_len = 256;
   options.engine.max_batch_tokens = grid.batch_tokens;
-  options.engine.kv_blocks = 64;
+  options.engine.kv_blocks = grid.blocks;
   return options;
 }
 
@@ -90,7 +91,9 @@ class SamplingOnGrids : public testing::TestWithParam<Case> {};
 TEST_P(SamplingOnGrids, EveryRequestIsToldTheSameAsAlone) {
   const auto source = TinyModel();
   const std::vector<GenerateRequest> requests = MixedRequests();
-  const std::vector<Completion> together = RunOn(GetParam(), *source, requests);
+  LocalCluster cluster(*source, Grid(GetParam()));
+  const std::vector<Completion> together = cluster.Run(requests);
+  EXPECT_EQ(cluster.coordinator().stats().preemptions > 0, GetParam().blocks < Case{}.blocks);
   for (size_t i = 0; i < requests.size(); ++i) {
     const Completion alone = RunAlone(*source, requests[i]);
     ExpectSame(alone, together[i], i);
@@ -102,6 +105,7 @@ TEST_P(SamplingOnGrids, EveryRequestIsToldTheSameAsAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Grids, SamplingOnGrids,
                          testing::Values(Case{"tp1"}, Case{"tp1_chunks", 1, 1, false, 9},
+                                         Case{"tp1_preempted", 1, 1, false, 64, 5},
                                          Case{"tp1_ahead", 1, 1, true}, Case{"tp2", 2, 1}, Case{"tp4", 4, 1},
                                          Case{"pp2", 1, 2}, Case{"tp2_pp2", 2, 2}),
                          [](const auto& test) { return test.param.name; });
