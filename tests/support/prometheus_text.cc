@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <set>
@@ -23,6 +24,25 @@ std::string FamilyOf(const std::string& sample, const std::map<std::string, std:
   return name;
 }
 
+// A sample's name without its labels, and those, such as le="5".
+struct Name {
+  std::string family;
+  std::set<std::string> labels;
+
+  explicit Name(const std::string& text) : family(text.substr(0, text.find('{'))) {
+    for (size_t at = family.size(); at < text.size() && text[at] != '}';) {
+      const size_t end = text.find('"', text.find('"', at) + 1);
+      labels.insert(text.substr(at + 1, end - at));
+      at = end + 1;
+    }
+  }
+  std::string Text() const {
+    std::string text;
+    for (const std::string& label : labels) text += (text.empty() ? "" : ",") + label;
+    return text.empty() ? family : family + "{" + text + "}";
+  }
+};
+
 }  // namespace
 
 Samples ParsePrometheus(std::string_view text) {
@@ -40,7 +60,7 @@ Samples ParsePrometheus(std::string_view text) {
     char* end = nullptr;
     const double value = std::strtod(line.c_str() + space + 1, &end);
     EXPECT_TRUE(space != line.npos && *end == '\0') << line;
-    const std::string name = line.substr(0, space);
+    const std::string name = Name(line.substr(0, space)).Text();
     EXPECT_EQ(types.count(FamilyOf(name, types)), 1u) << "no TYPE before " << line;
     EXPECT_TRUE(samples.emplace(name, value).second) << "twice: " << line;
   }
@@ -49,15 +69,18 @@ Samples ParsePrometheus(std::string_view text) {
 
 void ExpectConsistentHistograms(const Samples& samples) {
   std::map<std::string, std::map<double, double>> histograms;  // count's name -> le -> bucket
-  for (const auto& [name, value] : samples) {
-    const size_t bucket = name.find("_bucket{"), le = name.find("le=\"");
-    if (bucket == name.npos || le == name.npos) continue;
-    const size_t end = name.find('"', le + 4);
-    std::string labels = name.substr(bucket + 8, le - bucket - 8);
-    if (!labels.empty() && labels.back() == ',') labels.pop_back();
-    const std::string bound = name.substr(le + 4, end - le - 4);
-    histograms[name.substr(0, bucket) + "_count" + (labels.empty() ? "" : "{" + labels + "}")]
-              [std::strtod(bound.c_str(), nullptr)] = value;
+  for (const auto& [text, value] : samples) {
+    Name name(text);
+    const size_t bucket = name.family.find("_bucket");
+    if (bucket == text.npos) continue;
+    name.family.replace(bucket, text.npos, "_count");
+    const auto bound = std::find_if(name.labels.begin(), name.labels.end(), [](const std::string& label) {
+      return label.compare(0, 4, "le=\"") == 0;
+    });
+    ASSERT_TRUE(bound != name.labels.end()) << text;
+    const double le = std::strtod(bound->c_str() + 4, nullptr);
+    name.labels.erase(bound);
+    histograms[name.Text()][le] = value;
   }
   EXPECT_FALSE(histograms.empty());
   for (const auto& [count, buckets] : histograms) {

@@ -7,7 +7,7 @@
 
 namespace ternion {
 
-// A scrape in Prometheus' text format: a sample's name with its labels, as it is written, and its value.
+// A scrape in Prometheus' text format: a sample's name with its labels, in alphabetical order, and its value.
 using Samples = std::map<std::string, double>;
 
 // Fails the test where a line is neither a comment nor a sample, where a sample's family has no TYPE before it, or where a

@@ -77,8 +77,8 @@ TEST(ServingMetrics, AStepsPhases) {
   metrics.ObserveStep(64, std::chrono::microseconds(30));
   const Samples samples = ParsePrometheus(metrics.Text());
   EXPECT_EQ(ValueOf(samples, "ternion:step_seconds_count{phase=\"plan\"}"), 1);
-  EXPECT_EQ(ValueOf(samples, "ternion:step_seconds_bucket{phase=\"coordinator\",le=\"2e-05\"}"), 0);
-  EXPECT_EQ(ValueOf(samples, "ternion:step_seconds_bucket{phase=\"coordinator\",le=\"5e-05\"}"), 1);
+  EXPECT_EQ(ValueOf(samples, "ternion:step_seconds_bucket{le=\"2e-05\",phase=\"coordinator\"}"), 0);
+  EXPECT_EQ(ValueOf(samples, "ternion:step_seconds_bucket{le=\"5e-05\",phase=\"coordinator\"}"), 1);
   EXPECT_EQ(ValueOf(samples, "vllm:iteration_tokens_total_sum{model_name=\"demo\"}"), 64);
 }
 
