@@ -254,6 +254,20 @@ def golden(files):
     return {"always": ALWAYS, "conversations": dict(conversations()), "templates": list(template_rows(files))}
 
 
+def digest(text):
+    """FNV-1a."""
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 & (1 << 64) - 1
+    return f"{value:016x}"
+
+
+def letter_case():
+    """Digests of what becomes of every character."""
+    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    return {name: digest("".join(map(getattr(str, name), characters))) for name in ("upper", "lower", "capitalize")}
+
+
 def write(path, tree):
     """A row a line."""
     text = json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
@@ -267,7 +281,8 @@ def main():
     args = parser.parse_args()
     if args.write:
         tree = golden(sorted(DATA.glob("*.jinja")))
-        write(DATA / "golden.json", {**tree, "variables": VARIABLES, "cases": list(case_rows())})
+        tree.update(letter_case=letter_case(), variables=VARIABLES, cases=list(case_rows()))
+        write(DATA / "golden.json", tree)
     else:
         json.dump(golden(args.template), sys.stdout)
 

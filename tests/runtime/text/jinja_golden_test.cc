@@ -6,7 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "runtime/text/jinja/characters.h"
 #include "runtime/text/jinja/json.h"
+#include "runtime/text/jinja/letter_case.h"
 #include "runtime/text/jinja/template.h"
 
 namespace ternion::jinja {
@@ -109,6 +112,24 @@ TEST(JinjaGolden, EvaluatesExpressionsAndStatementsAsPythonsJinja2) {
   if (!Golden().contains("cases")) GTEST_SKIP() << "templates alone";
   const Variables variables = VariablesOf(Golden()["variables"]);
   for (const ordered_json& row : Golden()["cases"]) Check(row["template"], variables, row);
+}
+
+// FNV-1a of what becomes of every character.
+std::string CaseDigest(std::string (*map)(std::string_view)) {
+  uint64_t digest = 0xCBF29CE484222325u;
+  for (uint32_t c = 0; c < 0x110000; ++c) {
+    std::string character;
+    if (c < 0xD800 || c >= 0xE000) AppendUtf8(c, character);
+    for (const char byte : map(character)) digest = (digest ^ static_cast<uint8_t>(byte)) * 0x100000001B3u;
+  }
+  return absl::StrCat(absl::Hex(digest, absl::kZeroPad16));
+}
+
+TEST(JinjaGolden, ChangesTheCaseOfEveryCharacterAsPython) {
+  const ordered_json& expected = Golden()["letter_case"];
+  EXPECT_EQ(CaseDigest(ToUpper), expected["upper"].get<std::string>());
+  EXPECT_EQ(CaseDigest(ToLower), expected["lower"].get<std::string>());
+  EXPECT_EQ(CaseDigest(Capitalize), expected["capitalize"].get<std::string>());
 }
 
 }  // namespace
