@@ -193,8 +193,8 @@ class Backend {
   // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position. Of packed
   // formats k is a code, and the scale s follows: the sum times s, then times 1/sqrt(head_dim); a = sum (p * s) * code.
   // With groups a segment's sum becomes sum * s + b * (sum of its q), and v is b + code * s.
-  // CUDA: q, p and the cache's values are rounded to float16 and multiplied by tensor cores; a row goes through the four
-  // blocks of a chunk of 256 positions, and chunks merge in ascending order (kernels/cuda/attention.cu).
+  // CUDA: q, p, k and v are rounded to float16 and multiplied by tensor cores; a row goes through the four blocks of a chunk
+  // of 256 positions, and chunks merge in ascending order (kernels/cuda/attention.cu).
   virtual void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                          const KvLayer& cache, TensorView<float> out) = 0;
   // RopeWriteKv, then Attention; qkv is undefined afterwards.
