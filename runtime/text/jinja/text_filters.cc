@@ -141,7 +141,7 @@ absl::StatusOr<JsonStyle> StyleOf(RenderState& state, const Bound& arguments) {
   if (arguments.Has(1) && !arguments[1].is_none()) {
     TERNION_ASSIGN_OR_RETURN(const Text indention, Indention(state, arguments[1]));
     style.indent = indention.bytes();
-    style.item_separator = ",";
+    style.item_separator.assign(1, ',');
   }
   if (!arguments.Has(2) || arguments[2].is_none()) return style;
   const Sequence* separators = arguments[2].sequence();
