@@ -69,19 +69,22 @@ void DecodeQ8(const uint8_t* blocks, int64_t count, float* out) {
   }
 }
 
-// Each half of a block has four runs of 32 values: run r takes the low or the high four bits of the bytes [32 * (r mod
-// 2), + 32), and bits 2r of the 32 bytes of high bits. Every 16 values share a scale.
+// Sixteen values share a scale; eight groups of them, in four runs of 32 values, are half a block. Run r takes the low or
+// the high four bits of the bytes [32 * (r mod 2), + 32), and bits 2r of the 32 bytes of high bits.
 void DecodeQ6K(const uint8_t* blocks, int64_t count, float* out) {
   for (int64_t block = 0; block < count; ++block, blocks += kQ6KBytes) {
-    const float scale = FromHalf(Bits16(blocks + 208));
-    for (int value = 0; value < 256; ++value) {
-      const int half = value / 128;
-      const int run = value % 128 / 32;
-      const int lane = value % 32;
-      const int low = blocks[64 * half + 32 * (run % 2) + lane] >> (4 * (run / 2)) & 15;
-      const int high = blocks[128 + 32 * half + lane] >> (2 * run) & 3;
-      const auto group_scale = static_cast<int8_t>(blocks[192 + value / 16]);
-      *out++ = scale * static_cast<float>(group_scale) * static_cast<float>((low | high << 4) - 32);
+    const float block_scale = FromHalf(Bits16(blocks + 208));
+    for (int group = 0; group < 16; ++group) {
+      const int half = group / 8;
+      const int run = group % 8 / 2;
+      const int lane = 16 * (group % 2);
+      const uint8_t* low = blocks + 64 * half + 32 * (run % 2) + lane;
+      const uint8_t* high = blocks + 128 + 32 * half + lane;
+      const float scale = block_scale * static_cast<float>(static_cast<int8_t>(blocks[192 + group]));
+      for (int i = 0; i < 16; ++i) {
+        const int value = (low[i] >> (4 * (run / 2)) & 15) | (high[i] >> (2 * run) & 3) << 4;
+        *out++ = scale * static_cast<float>(value - 32);
+      }
     }
   }
 }
