@@ -177,7 +177,8 @@ absl::Status Job::ChooseDevice() {
     return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", mine.message()));
   }
   if (engine_options_.kv_format == KvFormat::kF32) {
-    return absl::InvalidArgumentError("--kv-cache f32: CUDA has f16 and the packed formats; use --kv-cache f16 or --device cpu");
+    return absl::InvalidArgumentError(
+        "--kv-cache f32: CUDA has f16 and the packed formats; use --kv-cache f16 or --device cpu");
   }
   if (mpi_.size() > 1 && !HasNccl()) {
     return absl::InvalidArgumentError(

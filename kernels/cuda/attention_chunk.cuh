@@ -33,7 +33,9 @@ struct ChunkMemory {
         key_matrices_(key_matrices) {}
 
   __device__ uint32_t weights() const { return queries + kWeights; }
-  __device__ static uint8_t* bytes_of_weights() { return reinterpret_cast<uint8_t*>(attention_memory) + kWeights; }
+  __device__ static uint8_t* bytes_of_weights() {
+    return reinterpret_cast<uint8_t*>(attention_memory) + kWeights;
+  }
   __device__ static char* matrices() { return reinterpret_cast<char*>(attention_memory) + kMatrices; }
   __device__ uint32_t Keys(int block) const { return queries + kMatrices + block * kMatrixBytes<kDim>; }
   __device__ uint32_t Values(int block) const {
@@ -67,7 +69,8 @@ struct HalfBlocks {
 #pragma unroll
     for (int group = 0; group < 4; ++group) {
       uint32_t weights[4];
-      LoadLeft<ChunkMemory<kDim, kGroups>::kWeightRowBytes>(weight_rows, block * kScoreTiles + group * 2, weights);
+      LoadLeft<ChunkMemory<kDim, kGroups>::kWeightRowBytes>(weight_rows, block * kScoreTiles + group * 2,
+                                                            weights);
       softmax.template AddValues<kDim>(weights, memory.Values(block), group, first_unit);
     }
   }

@@ -23,13 +23,15 @@ __global__ void __launch_bounds__(kThreads) MergeRows(const __grid_constant__ At
 #pragma unroll 1
   for (int begin = 0; begin < chunks; begin += kWarp) {
     const int count = min(kWarp, chunks - begin);
-    const int64_t first = (records.first + int64_t{begin} * records.stride) * heads + head, stride = records.stride * heads;
+    const int64_t first = (records.first + int64_t{begin} * records.stride) * heads + head,
+                  stride = records.stride * heads;
     float2 stat = {kMasked, 0};
     if (Lane() < count) stat = __ldcg(arguments.record_stats + first + Lane() * stride);
     float x[kWarp];
 #pragma unroll
     for (int i = 0; i < kWarp; ++i) {
-      if (i < count && channel < dim) x[i] = __ldcg(arguments.record_sums + (first + i * stride) * dim + channel);
+      if (i < count && channel < dim)
+        x[i] = __ldcg(arguments.record_sums + (first + i * stride) * dim + channel);
     }
     const unsigned seen = __ballot_sync(kAllLanes, stat.x != kMasked);
     const LaneFactors lane = FactorsOfLanes(stat, arguments.scale, most);
@@ -51,7 +53,8 @@ __global__ void __launch_bounds__(kThreads) MergeRows(const __grid_constant__ At
 void LaunchMerge(const Stream& stream, const AttentionArguments& arguments) {
   const HeadShard& heads = arguments.heads;
   const int64_t items = heads.query_heads * CeilDivide(heads.head_dim, kWarp);
-  const dim3 grid(static_cast<unsigned>(arguments.slices.rows), static_cast<unsigned>(CeilDivide(items, kThreads / kWarp)));
+  const dim3 grid(static_cast<unsigned>(arguments.slices.rows),
+                  static_cast<unsigned>(CeilDivide(items, kThreads / kWarp)));
   Launch(stream, MergeRows, {grid, dim3(kThreads)}, arguments);
 }
 

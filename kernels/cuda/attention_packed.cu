@@ -9,18 +9,21 @@ namespace ternion::cuda {
 namespace {
 
 template <KvFormat kFormat>
-void LaunchSplits(const CudaBackend& backend, const AttentionPlan& plan, const AttentionArguments& arguments) {
+void LaunchSplits(const CudaBackend& backend, const AttentionPlan& plan,
+                  const AttentionArguments& arguments) {
   WithHeadDim(arguments.heads.head_dim, [&]<int kDim>() {
     const dim3 tiles = SplitGrid(plan, arguments.heads);
     const size_t bytes = PackedTileBytes<kDim, kFormat>(arguments.key_matrices, arguments.heads.head_dim);
     const cudaDeviceProp& device = backend.properties();
-    const int64_t resident = std::clamp<int64_t>(
-        device.sharedMemPerMultiprocessor / (bytes + device.reservedSharedMemPerBlock), 1, kPackedTileBlocks<kDim>);
+    const int64_t resident =
+        std::clamp<int64_t>(device.sharedMemPerMultiprocessor / (bytes + device.reservedSharedMemPerBlock), 1,
+                            kPackedTileBlocks<kDim>);
     const int64_t blocks =
         std::min(int64_t{tiles.x} * tiles.y * tiles.z, resident * device.multiProcessorCount);
     AllowSharedMemory(PackedTiles<kDim, kFormat>, bytes);
     Launch(backend.launch_stream(), PackedTiles<kDim, kFormat>,
-           {dim3(static_cast<unsigned>(blocks)), dim3(kGroupThreads), bytes}, arguments, static_cast<int>(tiles.z));
+           {dim3(static_cast<unsigned>(blocks)), dim3(kGroupThreads), bytes}, arguments,
+           static_cast<int>(tiles.z));
   });
 }
 

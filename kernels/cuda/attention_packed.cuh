@@ -17,7 +17,8 @@ inline constexpr int kSidePlaces = 3;
 template <int kDim, KvFormat kFormat>
 int PackedTileBytes(int blocks, int dim) {
   const int side_bytes = SideLayout<kFormat>::Bytes(dim);
-  const int beyond = SideLayout<kFormat>::Bytes(kDim) - side_bytes;  // PackedBlocks' units that are not the head's
+  const int beyond =
+      SideLayout<kFormat>::Bytes(kDim) - side_bytes;  // PackedBlocks' units that are not the head's
   return ChunkMemory<kDim, 1>::Bytes(0) + kSidePlaces * blocks * side_bytes + beyond;
 }
 
@@ -136,7 +137,8 @@ __device__ __forceinline__ void StorePackedTile(const AttentionArguments& argume
 // A tile at the cursor, whose keys are side `side` and values the next one; `next`: the cursor behind it.
 template <int kDim, KvFormat kFormat>
 __device__ __forceinline__ void TakeTile(const AttentionArguments& arguments, const SideCopies& copies,
-                                         const TileCursor& at, const TileCursor& next, int side, bool new_queries) {
+                                         const TileCursor& at, const TileCursor& next, int side,
+                                         bool new_queries) {
   using Layout = SideLayout<kFormat>;
   const int dim = arguments.heads.head_dim;
   const ChunkMemory<kDim, 1> memory(0, 0);
@@ -153,7 +155,8 @@ __device__ __forceinline__ void TakeTile(const AttentionArguments& arguments, co
   copies.Await<1>(side);
   __syncthreads();  // keys and queries are there, the tile before is done with
   copies.Start<KvSide::kKeys>(next, side + 2);
-  const PackedBlocks<kDim, kFormat> blocks = {copies.Place(side), copies.Place(side + 1), dim, chunk.first_block == 0};
+  const PackedBlocks<kDim, kFormat> blocks = {copies.Place(side), copies.Place(side + 1), dim,
+                                              chunk.first_block == 0};
   if (const int fresh = tile.position / kKvBlockTokens - chunk.first_block; turn && fresh < kChunkBlocks) {
     const FreshToken<kDim, kFormat> token(arguments, tile);
     copies.Await<1>(side + 1);

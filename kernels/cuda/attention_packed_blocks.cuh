@@ -68,7 +68,8 @@ struct PackedBlocks {
  private:
   // Adds to scores what kScaleUnits units from `begin` on make.
   template <bool kFirst>
-  __device__ __forceinline__ void ScoreUnits(uint32_t queries, const char* side, int begin, Scores& scores) const {
+  __device__ __forceinline__ void ScoreUnits(uint32_t queries, const char* side, int begin,
+                                             Scores& scores) const {
     constexpr KvSide kSide = KvSide::kKeys;
     UnitScales scales;
     LoadScales<kFormat, kSide>(side, dim, begin, scales);
@@ -88,8 +89,8 @@ struct PackedBlocks {
 
   // Adds a warp's units of values from `begin` on to its sums.
   template <bool kFirst>
-  __device__ __forceinline__ void AddUnits(const uint32_t (&weights)[kUnitGroups][4], const char* side, int begin,
-                                           PartialSoftmax<kDim / 32>& softmax) const {
+  __device__ __forceinline__ void AddUnits(const uint32_t (&weights)[kUnitGroups][4], const char* side,
+                                           int begin, PartialSoftmax<kDim / 32>& softmax) const {
     constexpr KvSide kSide = KvSide::kValues;
     UnitScales scales;
 #pragma unroll

@@ -57,7 +57,8 @@ struct TokenPlace {
     };
     const int scale = Layout::Scales(kDim) + ScaleIndex<kSide>(slot) * 2;
     QuantizeToken<kFormat>(
-        x, kDim, first, codes, [&](int array, __half value) { store(scale + array * Layout::kScaleBytes, value); },
+        x, kDim, first, codes,
+        [&](int array, __half value) { store(scale + array * Layout::kScaleBytes, value); },
         [&](int word, uint32_t bits) { store(Layout::FirstBits(kDim) + word * 4, bits); });
   }
 
@@ -79,7 +80,8 @@ struct TokenPlace {
 
 // The turned queries of a tile of one token.
 template <int kDim>
-__device__ __forceinline__ void TurnQueries(const AttentionArguments& arguments, uint32_t queries, const QueryTile& tile) {
+__device__ __forceinline__ void TurnQueries(const AttentionArguments& arguments, uint32_t queries,
+                                            const QueryTile& tile) {
   const LaneAngles<kDim> angles(arguments.cos_sin + int64_t{tile.position} * kDim);
   const float* const row = arguments.qkv + tile.row * arguments.qkv_stride;
 #pragma unroll 2
@@ -98,7 +100,8 @@ __device__ __forceinline__ void TurnQueries(const AttentionArguments& arguments,
 template <int kDim, KvFormat kFormat>
 class FreshToken {
  public:
-  __device__ FreshToken(const AttentionArguments& arguments, const QueryTile& tile) : position_(tile.position) {
+  __device__ FreshToken(const AttentionArguments& arguments, const QueryTile& tile)
+      : position_(tile.position) {
     if (WarpIndex() >= 2) return;
     const HeadShard& heads = arguments.heads;
     const int head = heads.query_heads + tile.kv_head + WarpIndex() * heads.kv_heads;
@@ -111,7 +114,8 @@ class FreshToken {
   __device__ __forceinline__ void Pack(char* keys, char* values, char* cache, uint8_t* codes) const {
     const int slot = position_ % kKvBlockTokens, warp = WarpIndex(), thread = static_cast<int>(threadIdx.x);
     const TokenPlace<kFormat, KvSide::kKeys> key = {keys, cache, slot};
-    const TokenPlace<kFormat, KvSide::kValues> value = {values, cache + SideLayout<kFormat>::Bytes(kDim), slot};
+    const TokenPlace<kFormat, KvSide::kValues> value = {values, cache + SideLayout<kFormat>::Bytes(kDim),
+                                                        slot};
     if (warp == 0) key.template Quantize<kDim>(x_, position_ == 0, codes);
     if (warp == 1) value.template Quantize<kDim>(x_, position_ == 0, codes + kDim);
     __syncthreads();

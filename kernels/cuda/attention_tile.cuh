@@ -91,7 +91,8 @@ __device__ __forceinline__ __half* KvBlock(const AttentionArguments& arguments, 
 }
 
 // Of packed formats: its sides, `bytes` in all.
-__device__ __forceinline__ char* PackedBlock(const AttentionArguments& arguments, int64_t block, int kv_head, int bytes) {
+__device__ __forceinline__ char* PackedBlock(const AttentionArguments& arguments, int64_t block, int kv_head,
+                                             int bytes) {
   return static_cast<char*>(arguments.cache) + (block * arguments.heads.kv_heads + kv_head) * bytes;
 }
 
@@ -187,11 +188,12 @@ __device__ __forceinline__ void StoreQueryRow(uint32_t queries, int row, const f
 // LoadQueries for queries that are rounded to codes first: a warp takes a row.
 template <int kDim, int kRows, int kThreads>
 __device__ __forceinline__ void LoadRoundedQueries(uint32_t queries, const AttentionArguments& arguments,
-                                                const QueryTile& tile) {
+                                                   const QueryTile& tile) {
   const int dim = arguments.heads.head_dim;
 #pragma unroll 1
   for (int r = ThreadOf<kThreads>() / kWarp; r < kRows; r += kThreads / kWarp) {
-    const float* const from = arguments.qkv + (tile.row + tile.Token(r)) * arguments.qkv_stride + tile.Head(r) * dim;
+    const float* const from =
+        arguments.qkv + (tile.row + tile.Token(r)) * arguments.qkv_stride + tile.Head(r) * dim;
     float x[kDim / kWarp];
 #pragma unroll
     for (int j = 0; j < kDim / kWarp; ++j) {

@@ -125,7 +125,8 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
     __syncthreads();  // weights and values are there
     const int blocks = rows.last_position < 0 ? 0 : rows.last_position / kKvBlockTokens + 1;
     PartialSoftmax<kDim / 32> softmax;
-    AddChunk(memory, halves, rows, arguments.scale, min(kChunkBlocks, blocks - chunk * kChunkBlocks), softmax);
+    AddChunk(memory, halves, rows, arguments.scale, min(kChunkBlocks, blocks - chunk * kChunkBlocks),
+             softmax);
     MergeChunk(arguments.scale, softmax, all);
     __syncthreads();  // values and weights are done with
     if constexpr (!kOwnValues) {

@@ -9,8 +9,8 @@ void LaunchPackedWalks(const Stream& stream, const AttentionPlan& plan, const At
   const int dim = arguments.heads.head_dim;
   WithHeadDim(dim, [&]<int kDim>() {
     using Memory = PackedWalkMemory<kDim>;
-    LaunchTiles(stream, PackedWalkTiles<kDim>, WalkGrid(plan, arguments.heads, Memory::kRows), Memory::kThreads,
-                PackedWalkBytes<kDim>(arguments.format, dim), arguments);
+    LaunchTiles(stream, PackedWalkTiles<kDim>, WalkGrid(plan, arguments.heads, Memory::kRows),
+                Memory::kThreads, PackedWalkBytes<kDim>(arguments.format, dim), arguments);
   });
 }
 

@@ -15,7 +15,8 @@ __device__ __forceinline__ uint32_t OperandOffset(int unit, int i) {
   return ((unit * kUnitGroups + i) * kWarp + Lane()) * kUnitBytes;
 }
 __device__ __forceinline__ void StoreOperands(uint32_t shared, const uint32_t (&x)[4]) {
-  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(shared), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(shared), "r"(x[0]), "r"(x[1]), "r"(x[2]),
+               "r"(x[3])
                : "memory");
 }
 __device__ __forceinline__ void LoadOperands(uint32_t shared, uint32_t (&x)[4]) {
@@ -136,7 +137,8 @@ struct PackedWalkLoader {
       const char* const from =
           PackedBlock(arguments, ids[i], kv_head, 2 * side_bytes) + (kSide == KvSide::kKeys ? 0 : side_bytes);
       const uint32_t to = SharedAddress(Packed(i * side_bytes));
-      for (int byte = begin; byte < side_bytes; byte += kThreads * kUnitBytes) CopyUnit(to + byte, from + byte);
+      for (int byte = begin; byte < side_bytes; byte += kThreads * kUnitBytes)
+        CopyUnit(to + byte, from + byte);
     }
   }
   template <KvFormat kFormat, KvSide kSide>
@@ -170,7 +172,8 @@ struct PackedWalkLoader {
 // Shared memory of a tile.
 template <int kDim>
 int PackedWalkBytes(KvFormat format, int dim) {
-  return PackedWalkMemory<kDim>::Bytes(kChunkBlocks) + kChunkBlocks * static_cast<int>(KvHeadBytes(format, dim) / 2);
+  return PackedWalkMemory<kDim>::Bytes(kChunkBlocks) +
+         kChunkBlocks * static_cast<int>(KvHeadBytes(format, dim) / 2);
 }
 
 template <int kDim>
@@ -179,8 +182,8 @@ __global__ void __launch_bounds__(PackedWalkMemory<kDim>::kThreads, 1)
   using Memory = PackedWalkMemory<kDim>;
   StartNext();
   const WalkPiece piece = arguments.slices.walks[blockIdx.z];
-  const QueryTile tile = TileOf(arguments, piece.row, piece.tokens, piece.position, static_cast<int>(blockIdx.y),
-                                static_cast<int>(blockIdx.x), Memory::kRows);
+  const QueryTile tile = TileOf(arguments, piece.row, piece.tokens, piece.position,
+                                static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x), Memory::kRows);
   if (tile.rows <= 0) return;
   const Memory memory(kChunkBlocks, kChunkBlocks);  // values take the place of keys
   const int tokens = tile.LastPosition() + 1, dim = arguments.heads.head_dim;
@@ -222,7 +225,8 @@ __global__ void __launch_bounds__(PackedWalkMemory<kDim>::kThreads, 1)
     loader.template Fetch<KvSide::kKeys>(chunk + 1, ids);
     CommitCopies();
     PartialSoftmax<kDim / 32> softmax;
-    AddChunk(memory, operands, rows, arguments.scale, min(kChunkBlocks, seen_blocks - chunk * kChunkBlocks), softmax);
+    AddChunk(memory, operands, rows, arguments.scale, min(kChunkBlocks, seen_blocks - chunk * kChunkBlocks),
+             softmax);
     MergeChunk(arguments.scale, softmax, all);
   }
   StoreResult(arguments, tile, rows, all, WarpOfGroup() * (kDim / 4));

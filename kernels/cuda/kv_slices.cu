@@ -155,14 +155,9 @@ KvSlices UploadedSlices::Upload(absl::Span<const KvSlice> slices_host, StagingRi
   char* const base = static_cast<char*>(memory_.Reserve(bytes_.size()));
   staging.UploadTo(base, bytes_.data(), bytes_.size());
   const auto at = [&](int place) { return reinterpret_cast<const int32_t*>(base + places[place]); };
-  device_ = {at(0),
-             at(1),
-             reinterpret_cast<const RowRecords*>(at(6)),
-             at(2),
-             at(3),
-             rows,
-             reinterpret_cast<const WalkPiece*>(at(4)),
-             reinterpret_cast<const SplitPiece*>(at(5))};
+  device_ = {
+      at(0), at(1), reinterpret_cast<const RowRecords*>(at(6)), at(2),
+      at(3), rows,  reinterpret_cast<const WalkPiece*>(at(4)),  reinterpret_cast<const SplitPiece*>(at(5))};
   shape_ = Mix(0, reinterpret_cast<uintptr_t>(base));
   for (int64_t part : {rows, slices, tables, plan_.walks, plan_.splits, plan_.split_tokens,
                        plan_.split_blocks, plan_.records, int64_t{plan_.whole_slices}}) {

@@ -51,9 +51,9 @@ struct DeviceSlices {
   const int32_t* row_position = nullptr;  // [rows]: the token's absolute position; -1: the row is in no slice
   const int32_t* row_slice = nullptr;     // [rows]: which slice the row belongs to; -1: none
   const RowRecords* row_records = nullptr;  // [rows]
-  const int32_t* table_begin = nullptr;   // [slices]: where the slice's block table begins in `tables`
-  const int32_t* tables = nullptr;        // all slices' block tables, one after the other
-  int64_t rows = 0;                       // rows that slices may cover: one more than the last one's number
+  const int32_t* table_begin = nullptr;     // [slices]: where the slice's block table begins in `tables`
+  const int32_t* tables = nullptr;          // all slices' block tables, one after the other
+  int64_t rows = 0;                         // rows that slices may cover: one more than the last one's number
 
   // What Attention does, whatever its heads. Kernels are launched for AttentionPlan's numbers; pieces beyond
   // the step's own have no tokens.

@@ -100,7 +100,8 @@ struct LaneWords {
     } else {
 #pragma unroll
       for (int i = 0; i < kBits / 4; ++i) {
-        reinterpret_cast<uint4*>(words)[i * kWarp + lane] = {w[4 * i], w[4 * i + 1], w[4 * i + 2], w[4 * i + 3]};
+        reinterpret_cast<uint4*>(words)[i * kWarp + lane] = {w[4 * i], w[4 * i + 1], w[4 * i + 2],
+                                                             w[4 * i + 3]};
       }
     }
   }

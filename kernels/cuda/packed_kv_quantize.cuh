@@ -20,15 +20,16 @@ __device__ __forceinline__ __half StepOf(float most, int levels) {
 }
 // clip(rint(x * factor), low, high)
 __device__ __forceinline__ int CodeOf(float x, float factor, int low, int high) {
-  return static_cast<int8_t>(ClippedRintByte(x * factor, static_cast<float>(low), static_cast<float>(high)) & 0xff);
+  return static_cast<int8_t>(ClippedRintByte(x * factor, static_cast<float>(low), static_cast<float>(high)) &
+                             0xff);
 }
 
 // Lane l has channels l, l + 32, ... of the head in x. Codes, as they are stored, go to codes[channel], scales to
 // store_scale(array, scale), which lane 0 calls, and of a long first token the fourth bits of 32 channels to
 // store_first_bits(word, bits), likewise.
 template <KvFormat kFormat, int kLaneChannels>
-__device__ __forceinline__ void QuantizeToken(const float (&x)[kLaneChannels], int dim, bool first, uint8_t* codes,
-                                              auto store_scale, auto store_first_bits) {
+__device__ __forceinline__ void QuantizeToken(const float (&x)[kLaneChannels], int dim, bool first,
+                                              uint8_t* codes, auto store_scale, auto store_first_bits) {
   using Layout = SideLayout<kFormat>;
   static_assert(!Layout::kGrouped || Layout::kPacking.group == kWarp, "a group is the warp's lanes");
   const int lane = Lane();

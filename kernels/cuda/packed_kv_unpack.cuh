@@ -8,8 +8,12 @@
 namespace ternion::cuda {
 
 // Half pairs.
-__device__ __forceinline__ __half2 AsHalves(uint32_t bits) { return *reinterpret_cast<const __half2*>(&bits); }
-__device__ __forceinline__ uint32_t BitsOf(__half2 halves) { return *reinterpret_cast<const uint32_t*>(&halves); }
+__device__ __forceinline__ __half2 AsHalves(uint32_t bits) {
+  return *reinterpret_cast<const __half2*>(&bits);
+}
+__device__ __forceinline__ uint32_t BitsOf(__half2 halves) {
+  return *reinterpret_cast<const uint32_t*>(&halves);
+}
 __device__ __forceinline__ __half2 Twice(__half x) { return __half2half2(x); }
 
 // A lane's signed codes of a unit as halves: pair 4 i + r.
@@ -116,7 +120,8 @@ template <KvFormat kFormat, KvSide kSide>
 __device__ __forceinline__ void LoadScales(const char* side, int dim, int unit, UnitScales& scales) {
   using Layout = SideLayout<kFormat>;
   const char* array = side + Layout::Scales(dim);
-  if constexpr (Layout::kGrouped) array += unit * kUnitChannels / Layout::kPacking.group * 2 * Layout::kScaleBytes;
+  if constexpr (Layout::kGrouped)
+    array += unit * kUnitChannels / Layout::kPacking.group * 2 * Layout::kScaleBytes;
   LoadScaleArray<kSide>(array, scales.steps);
   if constexpr (Layout::kGrouped) LoadScaleArray<kSide>(array + Layout::kScaleBytes, scales.minimums);
 }

@@ -29,7 +29,8 @@ __device__ Place PlaceOf(const WriteKvArguments& arguments, int64_t row, int hea
   if (position < 0) return {nullptr, 0};
   const int64_t block = slices.tables[slices.table_begin[slices.row_slice[row]] + position / kKvBlockTokens];
   const int64_t elements = int64_t{2} * arguments.dim * kKvBlockTokens;
-  return {static_cast<__half*>(arguments.cache) + (block * arguments.kv_heads + head) * elements, position % kKvBlockTokens};
+  return {static_cast<__half*>(arguments.cache) + (block * arguments.kv_heads + head) * elements,
+          position % kKvBlockTokens};
 }
 
 __device__ __half2 Rounded(const float* x) {
@@ -82,8 +83,8 @@ void CudaBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads, c
   slices_.CheckCache(slices, qkv.rows(), cache.blocks);
   const int64_t rows = slices_.device().rows;
   if (rows == 0 || heads.kv_heads == 0 || heads.head_dim == 0) return;
-  const WriteKvArguments arguments = {qkv.data(),     qkv.cols(),     heads.query_heads, heads.kv_heads,
-                                      heads.head_dim, cache.data,     slices_.device()};
+  const WriteKvArguments arguments = {qkv.data(),     qkv.cols(), heads.query_heads, heads.kv_heads,
+                                      heads.head_dim, cache.data, slices_.device()};
   if (IsPacked(cache.format)) return WritePackedKv(launch_stream(), cache.format, arguments);
   const auto tokens =
       static_cast<int>(std::min<uint64_t>(kMostTokens, std::bit_ceil(static_cast<uint64_t>(rows))));

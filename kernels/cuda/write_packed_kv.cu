@@ -26,14 +26,16 @@ __device__ BlockTokens TokensFrom(const DeviceSlices& slices, int64_t row) {
   if (position < 0) return tokens;
   if (tokens.begin > 0 && row > 0 && slices.row_slice[row - 1] == slice) return tokens;
   const int64_t next = row + threadIdx.x;
-  const bool mine = threadIdx.x < kKvBlockTokens - tokens.begin && next < slices.rows && slices.row_slice[next] == slice;
+  const bool mine =
+      threadIdx.x < kKvBlockTokens - tokens.begin && next < slices.rows && slices.row_slice[next] == slice;
   tokens.count = __syncthreads_count(mine);
   tokens.block = slices.tables[slices.table_begin[slice] + position / kKvBlockTokens];
   return tokens;
 }
 
 template <KvFormat kFormat, KvSide kSide>
-__device__ void Quantize(const WriteKvArguments& arguments, const BlockTokens& tokens, char* side, uint8_t* codes) {
+__device__ void Quantize(const WriteKvArguments& arguments, const BlockTokens& tokens, char* side,
+                         uint8_t* codes) {
   using Layout = SideLayout<kFormat>;
   const int dim = arguments.dim, head = arguments.query_heads + static_cast<int>(blockIdx.y) +
                                         (kSide == KvSide::kKeys ? 0 : arguments.kv_heads);
@@ -69,8 +71,8 @@ __device__ void WriteSide(const WriteKvArguments& arguments, const BlockTokens& 
     char* const unit = side + i / kWarp * Layout::kUnitBytes;
     LaneWords<Layout::kBits> words;
     words.Load(unit, Lane());
-    ReplaceCodes<kFormat, kSide>(codes + i / kWarp * kUnitChannels, dim, tokens.begin, tokens.begin + tokens.count,
-                                 Lane(), words);
+    ReplaceCodes<kFormat, kSide>(codes + i / kWarp * kUnitChannels, dim, tokens.begin,
+                                 tokens.begin + tokens.count, Lane(), words);
     words.Store(unit, Lane());
   }
 }
@@ -93,7 +95,8 @@ template <KvFormat kFormat>
 void LaunchBlocks(const Stream& stream, const WriteKvArguments& arguments) {
   const dim3 grid(static_cast<unsigned>(arguments.slices.rows), static_cast<unsigned>(arguments.kv_heads), 2);
   Launch(stream, WriteBlocks<kFormat>,
-         {grid, dim3(kThreads), static_cast<size_t>(kKvBlockTokens) * static_cast<size_t>(arguments.dim)}, arguments);
+         {grid, dim3(kThreads), static_cast<size_t>(kKvBlockTokens) * static_cast<size_t>(arguments.dim)},
+         arguments);
 }
 
 }  // namespace
