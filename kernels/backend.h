@@ -201,8 +201,10 @@ class Backend {
   // By blocks of kKvBlockTokens absolute positions, merged in ascending order: M' = max(M, m),
   // L' = L exp(M - M') + l exp(m - M'), A likewise; out = A / L.
   // CPU: score = the sum of q * k by segments of 16 channels (each added in ascending order, then the segments), times
-  // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position.
-  // CUDA: q and p are rounded to float16 and multiplied by tensor cores; a row goes through the four blocks of a chunk
+  // 1/sqrt(head_dim); in a block m = max, p = exp(s - m), l = sum p, a = sum p * v in ascending position. Of packed
+  // formats k is a code, and the scale s follows: the sum times s, then times 1/sqrt(head_dim); a = sum (p * s) * code.
+  // With groups a segment's sum becomes sum * s + b * (sum of its q), and v is b + code * s.
+  // CUDA: q, p, k and v are rounded to float16 and multiplied by tensor cores; a row goes through the four blocks of a chunk
   // of 256 positions, and chunks merge in ascending order (kernels/cuda/attention.cu).
   virtual void Attention(TensorView<const float> qkv, const HeadShard& heads, const KvSlices& slices,
                          const KvLayer& cache, TensorView<float> out) = 0;

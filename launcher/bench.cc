@@ -67,6 +67,8 @@ void AddBench(CLI::App& app, Command& chosen) {
   auto steps = std::make_shared<StepBenchOptions>();
   CLI::App* steps_command = bench->add_subcommand("steps", "prefill and decode steps of the whole model");
   AddJobOptions(*steps_command, steps->job);
+  AddTraceOption(*steps_command, steps->job);
+  steps->job.no_prefix_caching = true;
   AddOption(*steps_command, "--prefill", steps->prefill_tokens, "prompt tokens; may be given several times");
   AddOption(*steps_command, "--decode", steps->decode_tokens, "tokens to decode");
   AddOption(*steps_command, "--batch", steps->batches,

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
-#include "launcher/job.h"
+#include "launcher/model.h"
 
 namespace ternion {
 namespace {

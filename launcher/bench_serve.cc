@@ -17,13 +17,13 @@
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/bench_serve_client.h"
-#include "launcher/bench_serve_file.h"
 #include "launcher/bench_serve_load.h"
 #include "launcher/bench_serve_report.h"
 #include "launcher/bench_serve_svg.h"
 #include "launcher/bench_serve_workload.h"
 #include "launcher/host.h"
 #include "launcher/options.h"
+#include "launcher/output_file.h"
 
 namespace ternion {
 namespace {

@@ -104,16 +104,18 @@ class StepBench {
   struct Measured {
     double value;
     double bytes_a_second;
+    double coordinator_us;  // of a step
   };
 
   void Measure() {
-    std::printf("%-28s %12s %12s %10s %10s %9s\n", "step", "ms", "tokens/s", "read GB/s", "read ms", "ratio");
+    std::printf("%-28s %12s %12s %10s %10s %9s %15s\n", "step", "ms", "tokens/s", "read GB/s", "read ms",
+                "ratio", "coordinator us");
     for (int64_t tokens : options_.prefill_tokens) {
       const Measured seconds = Median([&] {
         const Clock::time_point submitted = Clock::now();
         return RunBatch(1, tokens, 1)->FirstToken(submitted);
       });
-      Print(absl::StrCat("prefill of ", tokens), {1, tokens, tokens}, seconds.value, seconds.bytes_a_second);
+      Print(absl::StrCat("prefill of ", tokens), {1, tokens, tokens}, seconds.value, seconds);
     }
     for (int64_t batch : options_.batches) {
       const Measured rate = Median(
@@ -122,8 +124,7 @@ class StepBench {
                                    ? absl::StrCat("decode, batch of ", batch)
                                    : absl::StrCat("decode, ", micro_batches_, " batches of ", batch);
       const int64_t positions = batch * (1 + options_.decode_tokens / 2);
-      Print(name, {micro_batches_, batch, positions}, static_cast<double>(batch) / rate.value,
-            rate.bytes_a_second);
+      Print(name, {micro_batches_, batch, positions}, static_cast<double>(batch) / rate.value, rate);
     }
     coordinator_.Drain();
   }
@@ -135,12 +136,12 @@ class StepBench {
     int64_t positions;  // of the cache that one reads
   };
 
-  void Print(const std::string& name, const Steps& steps, double seconds, double bytes_a_second) const {
+  void Print(const std::string& name, const Steps& steps, double seconds, const Measured& measured) const {
     const double reading = RooflineSeconds(config_, options_.job.tp, options_.job.pp, kv_format_,
-                                           steps.positions, steps.in_flight, bytes_a_second);
-    std::printf("%-28s %12.3f %12.1f %10.1f %10.3f %8.2fx\n", name.c_str(), seconds * 1e3,
-                static_cast<double>(steps.tokens) / seconds, bytes_a_second / 1e9, reading * 1e3,
-                seconds / reading);
+                                           steps.positions, steps.in_flight, measured.bytes_a_second);
+    std::printf("%-28s %12.3f %12.1f %10.1f %10.3f %8.2fx %15.1f\n", name.c_str(), seconds * 1e3,
+                static_cast<double>(steps.tokens) / seconds, measured.bytes_a_second / 1e9, reading * 1e3,
+                seconds / reading, measured.coordinator_us);
     std::fflush(stdout);
   }
 
@@ -148,6 +149,7 @@ class StepBench {
   template <typename Run>
   Measured Median(Run run) {
     run();
+    const StepTimes before = coordinator_.step_times();
     std::vector<double> values;
     std::vector<double> rates;
     for (int i = 0; i < kRepetitions; ++i) {
@@ -158,7 +160,9 @@ class StepBench {
       std::nth_element(all.begin(), all.begin() + kRepetitions / 2, all.end());
       return all[kRepetitions / 2];
     };
-    return {median(values), median(rates)};
+    const StepTimes times = coordinator_.step_times() - before;
+    const std::chrono::duration<double, std::micro> coordinator = times.Coordinator();
+    return {median(values), median(rates), coordinator.count() / static_cast<double>(times.steps)};
   }
 
   std::unique_ptr<Arrivals> RunBatch(int64_t batch, int64_t prompt, int64_t generate) {

@@ -15,6 +15,7 @@
 #include "launcher/commands.h"
 #include "launcher/generate_options.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "runtime/text/completion_text.h"
 #include "runtime/text/tokenizer.h"
 
@@ -41,7 +42,7 @@ class Generation {
     const int sources = !options_.prompt.empty() + !options_.prompt_file.empty() + !options_.ids.empty();
     if (sources != 1) return absl::InvalidArgumentError("give one of --prompt, --prompt-file and --ids");
     if (!options_.job.model.empty()) {
-      TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+      TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(options_.job.model));
       text_ = std::make_unique<CompletionText>(*tokenizer_, options_.stop);
     }
     TERNION_ASSIGN_OR_RETURN(request_, RequestOf(options_));

@@ -54,6 +54,7 @@ void AddSamplingOptions(CLI::App& command, SamplingParams& sampling) {
 
 void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
   AddJobOptions(command, options.job);
+  AddTraceOption(command, options.job);
   AddOption(command, "-p,--prompt", options.prompt, "the prompt");
   AddOption(command, "--prompt-file", options.prompt_file, "a file that holds the prompt");
   AddOption(command, "--ids", options.ids, "the prompt as token ids: 1,2,3");

@@ -6,7 +6,7 @@
 #include "kernels/device_memory_query.h"
 #include "launcher/commands.h"
 #include "launcher/host.h"
-#include "launcher/job.h"
+#include "launcher/model.h"
 #include "launcher/options.h"
 #include "runtime/cache/kv_cache.h"
 #include "runtime/model/workspace.h"
@@ -83,7 +83,7 @@ int Fail(const absl::Status& status, int exit_code) {
 int Inspect(MpiSession& mpi, const JobOptions& options) {
   if (mpi.rank() != 0) return kDone;
   if (options.model.empty() == options.synthetic.empty()) {
-    return Fail(absl::InvalidArgumentError("name either a MODEL folder or --synthetic with a config.json"),
+    return Fail(absl::InvalidArgumentError("name either a MODEL or --synthetic with a config.json"),
                 kBadArguments);
   }
   const absl::StatusOr<std::unique_ptr<WeightSource>> source = OpenModel(options);

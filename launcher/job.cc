@@ -16,6 +16,7 @@
 #include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/host.h"
+#include "launcher/model.h"
 #include "parallel/nccl_communicator.h"
 #include "runtime/model/workspace.h"
 
@@ -26,11 +27,6 @@ constexpr std::chrono::seconds kConnectLimit{30};
 // See SchedulerLimits::least_share. Measured at pp 2, 2B: half a prompt of 512 tokens takes a GPU 0.78 of the whole's time.
 constexpr int64_t kLeastShareOfCpu = 64;
 constexpr int64_t kLeastShareOfGpu = 512;
-
-// One line on stderr, in the form that every command uses.
-void PrintError(const absl::Status& status) {
-  std::fprintf(stderr, "ternion: %s\n", std::string(status.message()).c_str());
-}
 
 std::chrono::milliseconds Milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
@@ -45,9 +41,11 @@ int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
     const Plan plan{job.source_->config(), job.cuda_, job.threads_};
     failure = job.Agree({mpi.rank() == 0 ? body.before_load(plan) : absl::OkStatus(), kBadArguments});
   }
+  if (failure.status.ok()) failure = job.Agree({job.OpenTrace(), kBadArguments});
   if (failure.status.ok()) failure = job.Load();
   if (failure.status.ok()) failure = job.Build();
   if (failure.status.ok()) failure = job.Connect();
+  if (failure.status.ok()) failure = job.StartTrace();
   if (failure.status.ok()) failure = job.RunRank(body);
   // The others may never answer again.
   if (!failure.status.ok() && failure.exit_code == kLostRank) {
@@ -55,12 +53,18 @@ int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
     std::_Exit(kLostRank);
   }
   failure = job.Agree(failure);
+  const Failure traced = job.WriteTrace();
+  if (failure.status.ok()) failure = traced;
   if (!failure.status.ok() && mpi.rank() == 0) PrintError(failure.status);
   if (failure.status.ok() && body.report) {
     const WireTotals totals = job.SumWireBytes();
     if (mpi.rank() == 0) body.report(totals);
   }
   return failure.exit_code;
+}
+
+void Job::PrintError(const absl::Status& status) {
+  std::fprintf(stderr, "ternion: %s\n", std::string(status.message()).c_str());
 }
 
 Job::Failure Job::Agree(const Failure& mine) const {
@@ -80,7 +84,7 @@ Job::Failure Job::Prepare() {
     TERNION_RETURN_IF_ERROR(CheckWorld(mpi_.size(), options_.tp, options_.pp));
     grid_ = {options_.tp, options_.pp, mpi_.rank()};
     if (options_.model.empty() == options_.synthetic.empty()) {
-      return absl::InvalidArgumentError("name either a MODEL folder or --synthetic with a config.json");
+      return absl::InvalidArgumentError("name either a MODEL or --synthetic with a config.json");
     }
     TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
@@ -173,7 +177,8 @@ absl::Status Job::ChooseDevice() {
     return absl::InvalidArgumentError(absl::StrCat("--device cuda: ", mine.message()));
   }
   if (engine_options_.kv_format == KvFormat::kF32) {
-    return absl::InvalidArgumentError("--kv-cache f32: CUDA has f16; use --kv-cache f16 or --device cpu");
+    return absl::InvalidArgumentError(
+        "--kv-cache f32: CUDA has f16 and the packed formats; use --kv-cache f16 or --device cpu");
   }
   if (mpi_.size() > 1 && !HasNccl()) {
     return absl::InvalidArgumentError(
@@ -357,112 +362,6 @@ Job::Failure Job::Connect() {
   return Agree({status, kFailed});
 }
 
-Job::Failure Job::RunRank(const Body& body) {
-  Failure failure = mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
-  if (server_ != nullptr) server_->Stop();
-  if (client_ != nullptr) client_->Stop();
-  return failure;
-}
-
-Job::Failure Job::RunCoordinator(const Body& body) {
-  const auto send = [this](const StepPlan& plan) {
-    if (server_ != nullptr) server_->SendToAll({kPlanFrame, EncodePlan(plan)});
-  };
-  const SchedulerLimits limits = MakeLimits();
-  const auto step = [this, &limits](const StepPlan& plan) -> absl::StatusOr<StepResult> {
-    if (!limits.plans_ahead) return engine_->Step(plan);
-    TERNION_RETURN_IF_ERROR(engine_->Begin(plan));
-    return StepResult();
-  };
-  const auto progress = [this] { return engine_->Progress(); };
-  Coordinator coordinator(limits, grid_.sampler_rank() == 0, send, step, progress);
-  if (limits.plans_ahead) {
-    coordinator.StepsRunAhead([this] { return engine_->Finish(); });
-  } else if (cuda_ && grid_.pp > 1) {
-    coordinator.StepsRunAhead(nullptr);
-  }
-  {
-    std::lock_guard lock(coordinator_mutex_);
-    coordinator_ = &coordinator;
-  }
-  absl::Status status = body.start(coordinator);
-  if (status.ok()) status = coordinator.Run();
-  if (body.finish) status = body.finish(status);
-  {
-    std::lock_guard lock(coordinator_mutex_);
-    coordinator_ = nullptr;
-  }
-  if (server_ != nullptr) server_->SendToAll({kShutdownFrame, ""});
-  if (status.ok()) return {};
-  if (absl::IsUnavailable(status)) return {status, kLostRank};
-  return {status, absl::IsInvalidArgument(status) ? kBadArguments : kFailed};
-}
-
-Job::Failure Job::RunWorker() {
-  while (true) {
-    if (const absl::Status told = TellAnswers(); !told.ok()) return Fail(told);
-    const absl::StatusOr<std::optional<Frame>> frame = NextFrame();
-    if (!frame.ok()) return {frame.status(), kLostRank};
-    if (!frame->has_value()) continue;
-    if ((*frame)->kind == kShutdownFrame) return {};
-    const absl::Status status = [&]() -> absl::Status {
-      if ((*frame)->kind != kPlanFrame) {
-        return absl::DataLossError(absl::StrCat("unknown frame ", (*frame)->kind));
-      }
-      TERNION_ASSIGN_OR_RETURN(const StepPlan plan, DecodePlan((*frame)->payload));
-      return engine_->Begin(plan);
-    }();
-    if (!status.ok()) return Fail(status);
-  }
-}
-
-// What this worker failed with; rank 0 hears of it.
-Job::Failure Job::Fail(const absl::Status& status) {
-  client_->Send({kErrorFrame, std::string(status.message())});
-  return {status, kLostRank};
-}
-
-// The answers that have come, to rank 0.
-absl::Status Job::TellAnswers() {
-  while (engine_->AnswerReady()) {
-    TERNION_ASSIGN_OR_RETURN(const StepResult result, engine_->Finish());
-    if (grid_.sampler_rank() == grid_.rank) client_->Send({kResultFrame, EncodeResult(result)});
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
-  // A device at work: its answer is looked for all the time, since the next step waits for it.
-  if (engine_->has_begun()) {
-    std::this_thread::yield();
-    return client_->NextWithin(std::chrono::microseconds(0));
-  }
-  TERNION_ASSIGN_OR_RETURN(const bool moving, engine_->Progress());
-  if (moving) return client_->NextWithin(kProgressInterval);
-  TERNION_ASSIGN_OR_RETURN(Frame frame, client_->Next());
-  return std::optional<Frame>(std::move(frame));
-}
-
-void Job::OnFrame(int rank, const Frame& frame) {
-  std::lock_guard lock(coordinator_mutex_);
-  if (coordinator_ == nullptr) return;
-  if (frame.kind == kErrorFrame) {
-    return coordinator_->OnFailure(
-        absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
-  }
-  absl::StatusOr<StepResult> result = DecodeResult(frame.payload);
-  if (frame.kind == kResultFrame && result.ok()) return coordinator_->OnResult(*std::move(result));
-  coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " sent a malformed frame")));
-}
-
-// The engine's thread may wait for the lost rank inside MPI or NCCL for ever, so the process ends from here.
-void Job::OnLost(int rank, const absl::Status& why) {
-  std::lock_guard lock(coordinator_mutex_);
-  if (coordinator_ == nullptr) return;
-  PrintError(absl::UnavailableError(absl::StrCat("rank ", rank, " was lost: ", why.message())));
-  std::_Exit(kLostRank);
-}
-
 SchedulerLimits Job::MakeLimits() const {
   const ModelConfig& config = source_->config();
   SchedulerLimits limits;
@@ -470,7 +369,9 @@ SchedulerLimits Job::MakeLimits() const {
   limits.max_batch_tokens = engine_options_.max_batch_tokens;
   limits.max_sequences = options_.max_sequences;
   limits.max_queue = options_.max_queue;
+  limits.max_queue_time = std::chrono::nanoseconds(static_cast<int64_t>(options_.max_queue_time * 1e9));
   limits.blocks = engine_options_.kv_blocks;
+  limits.prefix_caching = !options_.no_prefix_caching;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options_.micro_batches > 0 ? options_.micro_batches : grid_.pp;
   // The host's part of a step then goes on beside the device's.
@@ -478,23 +379,6 @@ SchedulerLimits Job::MakeLimits() const {
   limits.least_share = cuda_ ? kLeastShareOfGpu : kLeastShareOfCpu;
   limits.eos_ids = config.eos_ids;
   return limits;
-}
-
-WireTotals Job::SumWireBytes() const {
-  const WireCount mine = engine_->wire_bytes().Read();
-  WireTotals totals;
-  for (const std::string& text :
-       mpi_.AllGatherStrings(absl::StrCat(mine.reduce, " ", mine.gather, " ", mine.pipeline))) {
-    const std::vector<std::string> fields = absl::StrSplit(text, ' ');
-    totals.reduce += std::strtoll(fields[0].c_str(), nullptr, 10);
-    totals.gather += std::strtoll(fields[1].c_str(), nullptr, 10);
-    totals.pipeline += std::strtoll(fields[2].c_str(), nullptr, 10);
-  }
-  return totals;
-}
-
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
-  return options.synthetic.empty() ? OpenCheckpoint(options.model) : OpenSynthetic(options.synthetic);
 }
 
 }  // namespace ternion

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,13 +12,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "launcher/job_trace.h"
 #include "launcher/options.h"
+#include "launcher/output_file.h"
 #include "parallel/control_channel.h"
 #include "parallel/mpi_session.h"
 #include "parallel/process_grid.h"
 #include "runtime/model/weights.h"
 #include "runtime/serving/coordinator.h"
 #include "runtime/serving/engine.h"
+#include "runtime/serving/serving_metrics.h"
+#include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
 
@@ -41,6 +46,8 @@ class Job {
   struct Body {
     // On rank 0 before weights are loaded: what can fail early should. May be empty.
     std::function<absl::Status(const Plan& plan)> before_load;
+    // Where rank 0 counts what requests and steps do; null: nowhere. Outlives the job.
+    ServingMetrics* metrics = nullptr;
     // On rank 0 when all ranks are ready; starts what feeds the coordinator and returns. Coordinator::Run follows on
     // the same thread.
     std::function<absl::Status(Coordinator& coordinator)> start;
@@ -62,19 +69,27 @@ class Job {
     int exit_code = kDone;
   };
 
-  Failure Prepare();                  // checks options, opens the model, compares ranks
-  Failure Load();                     // backend, weights
-  Failure Build();                    // groups, engine
-  Failure Connect();                  // control channel
+  Failure Prepare();         // checks options, opens the model, compares ranks
+  Failure Load();            // backend, weights
+  Failure Build();           // groups, engine
+  Failure Connect();         // control channel
+  absl::Status OpenTrace();  // on rank 0, where --trace asks for one
+  Failure StartTrace();
+  Failure WriteTrace();
   Failure RunRank(const Body& body);  // until the job ends
   Failure RunCoordinator(const Body& body);
   Failure RunWorker();
   absl::Status TellAnswers();
+  // Rank 0 hears of this worker's wire bytes once a second while they grow.
+  void TellWireBytes();
   Failure Fail(const absl::Status& status);
+  // One line on stderr, in the form that every command uses.
+  static void PrintError(const absl::Status& status);
   // The next frame, or nothing when a worker has to look after its steps first.
   absl::StatusOr<std::optional<Frame>> NextFrame();
   void OnFrame(int rank, const Frame& frame);
   void OnLost(int rank, const absl::Status& why);
+  void StartMetrics(ServingMetrics& metrics, Coordinator& coordinator);
   absl::Status OpenCudaDevice();  // this rank's; sets backend_
   absl::Status ChooseDevice();    // the same kind on all ranks; called by all together
   void ChooseThreads();
@@ -108,14 +123,17 @@ class Job {
   std::unique_ptr<Backend> backend_;
   StageWeights weights_;  // between Load and Build
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<OutputFile> trace_file_;     // between OpenTrace and StartTrace
+  std::unique_ptr<JobTrace> trace_;            // where one is written
+  std::vector<std::string> hosts_;             // of every rank
+  std::unique_ptr<WireByteBoard> wire_board_;  // on rank 0
+  WireCount told_bytes_;                       // of a worker, to rank 0
+  std::chrono::steady_clock::time_point told_at_;
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<ControlClient> client_;
   // Set while RunCoordinator runs; the control channel's callbacks reach it through here.
   std::mutex coordinator_mutex_;
   Coordinator* coordinator_ = nullptr;
 };
-
-// Opens the model that the options name: a folder, or a synthetic one.
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
 
 }  // namespace ternion

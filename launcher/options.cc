@@ -72,11 +72,13 @@ std::string JobOptions::ModelName() const {
   std::filesystem::path path = synthetic.empty() ? model : synthetic;
   path = std::filesystem::absolute(path).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
-  return synthetic.empty() ? path.filename().string() : path.stem().string();
+  const bool is_file = !synthetic.empty() || path.extension() == ".gguf";
+  return is_file ? path.stem().string() : path.filename().string();
 }
 
 void AddJobOptions(CLI::App& command, JobOptions& options) {
-  command.add_option("MODEL", options.model, "folder with config.json, *.safetensors and tokenizer.json");
+  command.add_option("MODEL", options.model,
+                     "folder with config.json, *.safetensors and tokenizer.json, or a .gguf file");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
   AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")
@@ -110,11 +112,23 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
       ->check(CLI::IsMember({"text", "json"}));
 }
 
+void AddTraceOption(CLI::App& command, JobOptions& options) {
+  AddOption(command, "--trace", options.trace,
+            "at the end write what every rank did, and when, to FILE: Chrome's trace format, for Perfetto")
+      ->type_name("FILE");
+}
+
 std::string EnvironmentName(const std::string& long_option) {
   std::string name = "TERNION_" + long_option;
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return c == '-' ? '_' : static_cast<char>(std::toupper(c)); });
   return name;
+}
+
+CLI::Option* AddFlag(CLI::App& command, const std::string& names, bool& value, const std::string& help) {
+  CLI::Option* flag = command.add_flag(names, value, help);
+  flag->envname(EnvironmentName(flag->get_lnames().front()));
+  return flag;
 }
 
 absl::Status LoadConfigFile(int argc, char** argv, const CLI::App& app) {

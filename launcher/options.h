@@ -14,12 +14,15 @@ enum ExitCode : int { kDone = 0, kFailed = 1, kBadArguments = 2, kBadModel = 3, 
 
 // The options that every command which runs a model has. Names are the long options'.
 struct JobOptions {
-  std::string model;      // a folder; empty with --synthetic
+  std::string model;      // a folder or a .gguf file; empty with --synthetic
   std::string synthetic;  // a config.json whose weights are made up
   int tp = 1;
   int pp = 1;
   // Steps in flight; 0: as many as stages. For measurements: no option of every command.
   int micro_batches = 0;
+  // Options of serve; bench steps computes every prompt.
+  bool no_prefix_caching = false;
+  double max_queue_time = 0;  // seconds; 0: none
   std::string device = "auto";
   int threads = 0;  // 0: the cores this rank may use
   std::string wire = "exact";
@@ -33,15 +36,19 @@ struct JobOptions {
   int64_t max_sequences = 64;
   int64_t max_queue = 1024;
   double rank_timeout = 10;  // seconds
+  std::string trace;         // a file; empty: none. No option of every command
   std::string log_level = "info";
   std::string log_format = "text";
 
-  // The folder's name, unless --served-model-name says otherwise.
+  // The name of the folder, or of the file without its extension, unless --served-model-name says otherwise.
   std::string ModelName() const;
 };
 
 // Adds the options to a command, each with its environment variable TERNION_*.
 void AddJobOptions(CLI::App& command, JobOptions& options);
+
+// Adds --trace to a command that runs steps.
+void AddTraceOption(CLI::App& command, JobOptions& options);
 
 // The environment variable of a long option: --max-model-len -> TERNION_MAX_MODEL_LEN.
 std::string EnvironmentName(const std::string& long_option);
@@ -53,6 +60,9 @@ CLI::Option* AddOption(CLI::App& command, const std::string& names, T& value, co
   option->envname(EnvironmentName(option->get_lnames().front()));
   return option;
 }
+
+// The same for a flag.
+CLI::Option* AddFlag(CLI::App& command, const std::string& names, bool& value, const std::string& help);
 
 // Takes the keys of the TOML file that `--config` names in argv as if they were environment variables, where those are
 // not set: so a flag comes before the environment, and the environment before the file. kInvalidArgument names the

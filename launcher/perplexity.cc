@@ -15,6 +15,7 @@
 #include "launcher/commands.h"
 #include "launcher/host.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "launcher/options.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/text/tokenizer.h"
@@ -69,7 +70,7 @@ absl::StatusOr<std::vector<int32_t>> ReadText(const PerplexityOptions& options) 
   if (options.job.model.empty()) {
     return absl::InvalidArgumentError("a synthetic model has no tokenizer; use --tokens");
   }
-  TERNION_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(options.job.model + "/tokenizer.json"));
+  TERNION_ASSIGN_OR_RETURN(const auto tokenizer, OpenTokenizer(options.job.model));
   return tokenizer->Encode(std::string(std::istreambuf_iterator<char>(file), {}), /*add_special=*/true);
 }
 

@@ -13,8 +13,10 @@
 #include "kernels/status.h"
 #include "launcher/commands.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "launcher/options.h"
 #include "net/http_server.h"
+#include "runtime/serving/serving_metrics.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
@@ -24,6 +26,7 @@ namespace {
 struct ServeOptions {
   JobOptions job;
   ServerOptions server;
+  std::string tokenizer;  // a folder or a .gguf file; empty: the model's
   std::vector<std::string> api_keys;
   std::string api_key_file;
   double drain_timeout = 30;  // seconds
@@ -77,13 +80,21 @@ class SignalThread {
 // Rank 0's server around a job.
 class Service {
  public:
-  explicit Service(ServeOptions& options) : options_(options) {}
+  explicit Service(ServeOptions& options) : options_(options), metrics_(options.job.ModelName()) {}
 
-  absl::Status Bind() {
-    if (options_.job.model.empty()) {
-      return absl::InvalidArgumentError("serve needs a MODEL with a tokenizer; a synthetic one has none");
+  ServingMetrics& metrics() { return metrics_; }
+
+  absl::Status Bind(const ModelConfig& config) {
+    const std::string& model = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
+    if (model.empty()) {
+      return absl::InvalidArgumentError(
+          "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json");
     }
-    TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
+    TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model));
+    if (!options_.tokenizer.empty() && tokenizer_->vocab_size() > config.shape.vocab) {
+      return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", model, " has ", tokenizer_->vocab_size(),
+                                                     " tokens, the model ", config.shape.vocab));
+    }
     if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
@@ -95,7 +106,7 @@ class Service {
   absl::Status Start(Coordinator& coordinator) {
     coordinator_ = &coordinator;
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
-    server_->Serve({coordinator_, tokenizer_.get(), chat_.get()});
+    server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), [this] { return metrics_.Text(); }});
     spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host,
                  server_->port());
     return absl::OkStatus();
@@ -105,23 +116,36 @@ class Service {
     signals_.reset();
     if (drain_.joinable()) drain_.join();
     server_->Stop();
+    LogStepTimes();
     if (run.ok()) spdlog::info("drained, all requests have ended");
     return run;
   }
 
  private:
+  static std::chrono::milliseconds Milliseconds(double seconds) {
+    return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  }
+
+  void LogStepTimes() const {
+    const StepTimes times = coordinator_->step_times();
+    if (times.steps == 0) return;
+    spdlog::info("{} steps; the coordinator took {:.1f} us of each", times.steps,
+                 std::chrono::duration<double, std::micro>(times.Coordinator()).count() /
+                     static_cast<double>(times.steps));
+  }
+
   // Waits on a thread of its own, so that a second signal is heard meanwhile.
   void Drain() {
     spdlog::info("draining: {} requests are running or waiting", coordinator_->active_requests());
     drain_ = std::thread([this] {
-      const auto limit = std::chrono::milliseconds(static_cast<int64_t>(options_.drain_timeout * 1000));
-      const absl::Status drained = server_->Drain(limit);
+      const absl::Status drained = server_->Drain(Milliseconds(options_.drain_timeout));
       if (!drained.ok()) spdlog::warn("{}", std::string(drained.message()));
       drained.ok() ? coordinator_->Drain() : coordinator_->Stop();
     });
   }
 
   ServeOptions& options_;
+  ServingMetrics metrics_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
   std::unique_ptr<HttpServer> server_;
@@ -134,7 +158,8 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
   StartLogging(options.job, mpi.rank());
   Service service(options);
   Job::Body body;
-  body.before_load = [&](const Job::Plan&) { return service.Bind(); };
+  body.metrics = &service.metrics();
+  body.before_load = [&](const Job::Plan& plan) { return service.Bind(plan.config); };
   body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return service.Finish(run); };
   return Job::Run(mpi, options.job, body);
@@ -146,6 +171,14 @@ void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
   AddJobOptions(*command, options->job);
+  AddOption(*command, "--tokenizer", options->tokenizer,
+            "folder with a tokenizer.json, or a .gguf file; default: MODEL");
+  AddTraceOption(*command, options->job);
+  AddFlag(*command, "--no-prefix-caching,--no-enable-prefix-caching", options->job.no_prefix_caching,
+          "compute every prompt whole, even where others began alike");
+  AddOption(*command, "--max-queue-time", options->job.max_queue_time,
+            "seconds that a request may wait for its turn, after which it is refused (429); 0: no limit")
+      ->check(CLI::Range(0.0, 1e6));
   AddOption(*command, "--host", options->server.host, "address to listen on");
   AddOption(*command, "--port", options->server.port, "port to listen on; 0: a free one");
   AddOption(*command, "--api-key", options->api_keys,
@@ -153,6 +186,10 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddOption(*command, "--api-key-file", options->api_key_file, "file with a key a line");
   AddOption(*command, "--max-body-bytes", options->server.max_body_bytes, "longest request body")
       ->check(CLI::PositiveNumber);
+  AddOption(*command, "--max-buffered-bytes", options->server.max_buffered_bytes,
+            "of tokens that wait for a client to read; with more the client is dropped")
+      ->check(CLI::Range(size_t{16} << 10, size_t{1} << 40));
+  AddFlag(*command, "--metrics-open", options->server.metrics_open, "GET /metrics needs no key");
   AddOption(*command, "--drain-timeout", options->drain_timeout,
             "seconds that running requests get to finish")
       ->check(CLI::NonNegativeNumber);

@@ -1,5 +1,7 @@
 #include "net/connection.h"
 
+#include <spdlog/spdlog.h>
+
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
@@ -31,6 +33,7 @@ Connection::Connection(asio::ip::tcp::socket socket, const ServerOptions& option
       wake_timer_(socket_.get_executor()) {
   error_code ignored;
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket_.set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), ignored);
 }
 
 asio::awaitable<Connection::Reading> Connection::ReadHeader() {
@@ -137,6 +140,15 @@ std::function<void()> Connection::Waker() {
   return [weak = weak_from_this(), executor = socket_.get_executor()] {
     asio::post(executor, [weak] {
       if (const auto self = weak.lock()) self->Wake();
+    });
+  };
+}
+
+std::function<void()> Connection::Dropper(std::string why) {
+  return [weak = weak_from_this(), executor = socket_.get_executor(), why = std::move(why)] {
+    asio::post(executor, [weak, why] {
+      spdlog::info("{}", why);
+      if (const auto self = weak.lock()) self->Shut();
     });
   };
 }

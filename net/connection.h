@@ -54,6 +54,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Gives a function that wakes WaitForWake. It may be called on any thread, never blocks, and does nothing
   // after the connection's end.
   std::function<void()> Waker();
+  // The same for a function that closes at once, and logs this line.
+  std::function<void()> Dropper(std::string why);
 
   // Says goodbye so that an answer just written arrives even if the client is still sending: closes the
   // sending side, then reads and drops for a short while.

@@ -21,8 +21,8 @@ size_t MostEvents(const std::vector<PreparedPrompt>& prompts) {
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(const ModelService& model,
                                                               const std::vector<std::string>& stop,
                                                               std::vector<PreparedPrompt> prompts,
-                                                              std::function<void()> wake) {
-  auto queue = std::make_shared<EventQueue>(MostEvents(prompts), std::move(wake));
+                                                              EventReader reader) {
+  auto queue = std::make_shared<EventQueue>(MostEvents(prompts), std::move(reader));
   std::unique_ptr<Generation> generation(new Generation(*model.generator, queue));
   for (PreparedPrompt& prompt : prompts) {
     const int choice = generation->choices();

@@ -21,12 +21,12 @@ struct Usage {
 // The running choices of one HTTP request. Its end, for whatever reason, cancels the choices that still run.
 class Generation {
  public:
-  // Submits every prompt, or none. `wake` is called on the engine's thread when Take has something to give;
-  // never after the Generation's end. Errors are Generator::Submit's.
+  // Submits every prompt, or none. `reader` is woken on the engine's thread when Take has something to give, and dropped
+  // when it takes too little; neither after the Generation's end. Errors are Generator::Submit's.
   static absl::StatusOr<std::unique_ptr<Generation>> Start(const ModelService& model,
                                                            const std::vector<std::string>& stop,
                                                            std::vector<PreparedPrompt> prompts,
-                                                           std::function<void()> wake);
+                                                           EventReader reader);
   ~Generation();
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
 #include "nlohmann/json.hpp"
+#include "runtime/serving/retry_after.h"
 
 namespace ternion {
 namespace {
@@ -41,6 +42,8 @@ int HttpStatusOf(absl::StatusCode code) {
       return 429;
     case absl::StatusCode::kUnavailable:
       return 503;
+    case absl::StatusCode::kDeadlineExceeded:
+      return 504;
     default:
       return 500;
   }
@@ -53,7 +56,9 @@ nlohmann::ordered_json OrNull(const std::string& text) {
 }  // namespace
 
 HttpError MakeHttpError(int status, std::string_view message, std::string_view param, std::string_view code) {
-  return {status, std::string(message), std::string(TypeOf(status)), std::string(param), std::string(code)};
+  return {
+      status,      std::string(message), std::string(TypeOf(status)), std::string(param), std::string(code),
+      std::nullopt};
 }
 
 absl::Status ParamError(std::string_view param, std::string_view message) {
@@ -76,9 +81,13 @@ absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
 
 HttpError ToHttpError(const absl::Status& status) {
   const auto param = status.GetPayload(kParamPayload);
-  return MakeHttpError(HttpStatusOf(status.code()), std::string(status.message()),
-                       param.has_value() ? std::string(*param) : std::string(),
-                       absl::IsNotFound(status) ? "model_not_found" : "");
+  const std::optional<std::chrono::seconds> retry_after = RetryAfterOf(status);
+  const bool waited = absl::IsDeadlineExceeded(status) && retry_after.has_value();
+  HttpError error = MakeHttpError(waited ? 429 : HttpStatusOf(status.code()), std::string(status.message()),
+                                  param.has_value() ? std::string(*param) : std::string(),
+                                  absl::IsNotFound(status) ? "model_not_found" : "");
+  error.retry_after = retry_after;
+  return error;
 }
 
 std::string ErrorJson(const HttpError& error) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +17,7 @@ struct HttpError {
   std::string type;
   std::string param;
   std::string code;
+  std::optional<std::chrono::seconds> retry_after;
 };
 
 // An error with the type that belongs to its HTTP status.
@@ -33,7 +36,8 @@ absl::Status BlameParam(std::string_view param, absl::Status status);
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 
 // kInvalidArgument, kUnimplemented, kFailedPrecondition 400; kUnauthenticated 401; kNotFound 404;
-// kResourceExhausted 429; kUnavailable 503; else 500.
+// kResourceExhausted 429, as is a kDeadlineExceeded that says when to try again: the request waited for its turn too long;
+// kUnavailable 503; kDeadlineExceeded 504; else 500.
 HttpError ToHttpError(const absl::Status& status);
 
 // {"error": {"message", "type", "param", "code"}}

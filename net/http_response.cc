@@ -36,6 +36,8 @@ std::string_view ReasonPhrase(int status) {
       return "Not Implemented";
     case 503:
       return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
   }
   CHECK(false, "an HTTP status without a phrase");
 }
@@ -62,7 +64,10 @@ std::string CommonHead(int status, const Framing& framing) {
 
 HttpResponse ErrorResponse(const HttpError& error) {
   HttpResponse response{error.status, ErrorJson(error), {}};
-  if (error.status == 429) response.headers.emplace_back("Retry-After", "1");
+  if (error.status == 429 || error.retry_after.has_value()) {
+    response.headers.emplace_back("Retry-After",
+                                  absl::StrCat(error.retry_after.value_or(std::chrono::seconds(1)).count()));
+  }
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
@@ -70,8 +75,8 @@ HttpResponse ErrorResponse(const HttpError& error) {
 std::string Serialize(const HttpResponse& response, const Framing& framing) {
   std::string out = CommonHead(response.status, framing);
   for (const auto& [name, value] : response.headers) absl::StrAppend(&out, name, ": ", value, "\r\n");
-  absl::StrAppend(&out, "Content-Type: application/json\r\nContent-Length: ", response.body.size(),
-                  "\r\n\r\n");
+  absl::StrAppend(&out, "Content-Type: ", ToAbsl(response.content_type),
+                  "\r\nContent-Length: ", response.body.size(), "\r\n\r\n");
   if (!framing.head_only) out += response.body;
   return out;
 }

@@ -11,12 +11,13 @@ namespace ternion {
 
 struct HttpResponse {
   int status = 200;
-  std::string body;  // JSON
+  std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::string_view content_type = "application/json";
 };
 
-// An error as a response, with the header that its status asks for: Retry-After at 429, WWW-Authenticate at
-// 401.
+// An error as a response, with the header that its status asks for: Retry-After at 429 and where the error knows one,
+// WWW-Authenticate at 401.
 HttpResponse ErrorResponse(const HttpError& error);
 
 // How a response is put on the wire, as its request asks.

@@ -18,7 +18,7 @@ namespace ternion {
 
 class HttpServer::Network {
  public:
-  explicit Network(ServerOptions options) : state_(std::make_shared<ServerState>(std::move(options))) {}
+  explicit Network(ServerOptions options) : state_(std::make_shared<ServerState>(std::move(options), io_)) {}
 
   absl::Status Listen();
   void Start();
@@ -29,8 +29,8 @@ class HttpServer::Network {
  private:
   void RunThread();
 
-  std::shared_ptr<ServerState> state_;
   boost::asio::io_context io_;
+  std::shared_ptr<ServerState> state_;
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::vector<std::thread> threads_;
 };
@@ -82,6 +82,7 @@ void HttpServer::Network::Stop() {
   state_->AbortConnections();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  state_->wakes()->Close();
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Bind(ServerOptions options) {

@@ -1,16 +1,20 @@
 #pragma once
 
+#include <functional>
+#include <string>
+
 #include "runtime/serving/request.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
 namespace ternion {
 
-// A loaded model, as the server sees it. Borrows; all three outlive the server.
+// A loaded model, as the server sees it. Borrows; all that it names outlives the server.
 struct ModelService {
   Generator* generator = nullptr;
   const Tokenizer* tokenizer = nullptr;
-  const ChatTemplate* chat = nullptr;  // null: the model cannot chat
+  const ChatTemplate* chat = nullptr;              // null: the model cannot chat
+  std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
 };
 
 }  // namespace ternion

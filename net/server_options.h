@@ -17,10 +17,16 @@ struct ServerOptions {
   std::string version;                // what GET /version tells
   std::vector<std::string> api_keys;  // none: everybody may ask
   int threads = 2;
+  bool metrics_open = false;  // /metrics needs no key
 
   size_t max_connections = 10000;
   size_t max_body_bytes = 8u << 20;
   size_t max_header_bytes = 16u << 10;
+
+  // Of tokens that wait for a stream's client to read; with more the client is dropped and its request cancelled.
+  size_t max_buffered_bytes = 1u << 20;
+  // Of the operating system, for bytes on their way to one client.
+  int send_buffer_bytes = 256 << 10;
 
   std::chrono::milliseconds request_timeout{30'000};  // from a request's first byte to its last
   std::chrono::milliseconds idle_timeout{75'000};     // between two requests of a connection

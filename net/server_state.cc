@@ -5,8 +5,11 @@
 
 namespace ternion {
 
-ServerState::ServerState(ServerOptions options)
-    : options_(std::move(options)), keys_(options_.api_keys), started_at_(std::time(nullptr)) {}
+ServerState::ServerState(ServerOptions options, boost::asio::io_context& io)
+    : options_(std::move(options)),
+      keys_(options_.api_keys),
+      wakes_(std::make_shared<WakeList>(io)),
+      started_at_(std::time(nullptr)) {}
 
 void ServerState::SetModel(const ModelService& model) {
   const std::lock_guard lock(mutex_);

@@ -14,15 +14,18 @@
 #include "net/connection.h"
 #include "net/model_service.h"
 #include "net/server_options.h"
+#include "net/wake_list.h"
 
 namespace ternion {
 
 // What the sessions of one server share. Thread-safe.
 class ServerState {
  public:
-  explicit ServerState(ServerOptions options);
+  // `io` runs the sessions. When it goes, wakes() must have been closed.
+  ServerState(ServerOptions options, boost::asio::io_context& io);
 
   const ServerOptions& options() const { return options_; }
+  const std::shared_ptr<WakeList>& wakes() const { return wakes_; }
   const ApiKeys& keys() const { return keys_; }
   int64_t started_at() const { return started_at_; }  // Unix seconds
 
@@ -51,6 +54,7 @@ class ServerState {
 
   const ServerOptions options_;
   const ApiKeys keys_;
+  const std::shared_ptr<WakeList> wakes_;
   const int64_t started_at_;
   std::atomic<bool> draining_ = false;
 

@@ -118,7 +118,8 @@ std::variant<Route, HttpResponse> Session::CheckHead() const {
   const Connection::Request& request = connection_->request();
   std::variant<Route, HttpResponse> found = FindRoute(View(request.method_string()), View(request.target()));
   const Route* route = std::get_if<Route>(&found);
-  const bool open = route != nullptr && *route == Route::kHealth;
+  const bool open = route != nullptr && (*route == Route::kHealth ||
+                                         (*route == Route::kMetrics && state_->options().metrics_open));
   if (!open && !state_->keys().Allow(View(request[http::field::authorization]))) {
     return ErrorResponse(
         MakeHttpError(401, "this server needs an API key: Authorization: Bearer KEY", "", "invalid_api_key"));
@@ -153,6 +154,8 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Answer(Health());
     case Route::kVersion:
       co_return co_await Answer(Version());
+    case Route::kMetrics:
+      co_return co_await Answer(Metrics());
   }
   co_return false;
 }
@@ -174,6 +177,20 @@ HttpResponse Session::Health() const {
   const absl::Status ready = state_->Ready();
   if (ready.ok()) return {200, R"({"status":"ok"})", {}};
   return ErrorResponse(MakeHttpError(503, std::string(ready.message())));
+}
+
+HttpResponse Session::Metrics() const {
+  const std::optional<ModelService> model = state_->model();
+  if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
+  if (!model->metrics) return ErrorResponse(MakeHttpError(404, "this server has no metrics"));
+  return {200, model->metrics(), {}, "text/plain; version=0.0.4; charset=utf-8"};
+}
+
+EventReader Session::MakeReader() const {
+  std::string why =
+      absl::StrCat("request ", framing_.request_id, ": its client reads too slowly and was dropped");
+  return {connection_->Waker(), connection_->Dropper(std::move(why)), state_->options().max_buffered_bytes,
+          state_->wakes()};
 }
 
 Session::Answering Session::Generate(Endpoint endpoint) {
@@ -201,7 +218,7 @@ absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
                            ParseOpenAiRequest(endpoint, connection_->TakeBody()));
   if (!request.model.empty() && request.model != served) return ModelNotFound(request.model, served);
   TERNION_ASSIGN_OR_RETURN(std::vector<PreparedPrompt> prompts, PreparePrompts(request, model));
-  auto generation = Generation::Start(model, request.stop, std::move(prompts), connection_->Waker());
+  auto generation = Generation::Start(model, request.stop, std::move(prompts), MakeReader());
   // The other parameters were checked on the way; what the engine refuses is the prompt.
   if (absl::IsInvalidArgument(generation.status())) {
     return BlameParam(endpoint == Endpoint::kChat ? "messages" : "prompt", generation.status());

@@ -61,6 +61,9 @@ class Session {
   HttpResponse Models() const;
   HttpResponse Version() const;
   HttpResponse Health() const;
+  HttpResponse Metrics() const;
+  // What a stream's queue of events may do with this connection.
+  EventReader MakeReader() const;
 
   std::shared_ptr<Connection> connection_;
   std::shared_ptr<ServerState> state_;

@@ -51,6 +51,8 @@ class ControlServer {
   // Waits until ranks 1 .. world-1 are connected and proven; kDeadlineExceeded names those that are missing,
   // kUnavailable one that was lost.
   virtual absl::Status WaitForAll(std::chrono::milliseconds limit) = 0;
+  // How long ago a rank was last heard, a heartbeat or a frame; nothing while it is not connected.
+  virtual std::optional<std::chrono::nanoseconds> SilentFor(int rank) const = 0;
   // Queues a frame to one rank or to all others; never blocks. Frames to one rank arrive in order; those for
   // a rank that has not connected yet wait for it.
   virtual void SendTo(int rank, Frame frame) = 0;

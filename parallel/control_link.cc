@@ -88,6 +88,7 @@ asio::awaitable<void> ControlLink::Read() {
 
 void ControlLink::Receive(std::string_view bytes) {
   last_heard_ = Clock::now();
+  if (events_.on_heard) events_.on_heard();
   const absl::Status status = parser_.Feed(bytes, [this](Frame frame) {
     if (frame.kind != kHeartbeatKind && open_) events_.on_frame(std::move(frame));
   });

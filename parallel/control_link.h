@@ -25,6 +25,7 @@ class ControlLink : public std::enable_shared_from_this<ControlLink> {
   struct Events {
     std::function<void(Frame)> on_frame;       // heartbeats excepted
     std::function<void(absl::Status)> on_end;  // once, with the reason
+    std::function<void()> on_heard;            // some bytes came; may be empty
   };
   struct Timing {
     std::optional<Clock::duration> heartbeat;  // send one this often

@@ -1,4 +1,5 @@
 // Rank 0's side. All state but `arrivals` belongs to the one thread that runs io_; public calls post to it.
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -34,7 +35,10 @@ constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 constexpr auto kHandshakeLimit = std::chrono::seconds(5);
 constexpr auto kDrainLimit = std::chrono::seconds(2);
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+constexpr std::chrono::nanoseconds kNotConnected{0};
 constexpr size_t kMostHandshakes = 1024;  // at a time, against strangers that only connect
+
+std::chrono::nanoseconds Now() { return ControlLink::Clock::now().time_since_epoch(); }
 
 // Who has come, and who went; shared with the threads that wait.
 class Arrivals {
@@ -85,13 +89,15 @@ class AsioControlServer final : public ControlServer {
         callbacks_(std::move(callbacks)),
         silence_limit_(silence_limit),
         arrivals_(world),
-        peers_(world) {}
+        peers_(world),
+        last_heard_(world) {}
   ~AsioControlServer() override { Stop(); }
 
   absl::Status Open(const std::string& address);
 
   uint16_t port() const override { return port_; }
   absl::Status WaitForAll(std::chrono::milliseconds limit) override { return arrivals_.Wait(limit); }
+  std::optional<std::chrono::nanoseconds> SilentFor(int rank) const override;
   void SendTo(int rank, Frame frame) override;
   void SendToAll(Frame frame) override;
   void Stop() override;
@@ -126,6 +132,8 @@ class AsioControlServer final : public ControlServer {
   asio::steady_timer drain_{io_};
   std::set<SharedSocket> admitting_;
   std::vector<Peer> peers_;  // [rank]
+  // [rank]; by the steady clock, kNotConnected while there is no connection. Read by any thread.
+  std::vector<std::atomic<std::chrono::nanoseconds>> last_heard_;
   bool stopping_ = false;
   std::thread thread_;
 };
@@ -218,6 +226,9 @@ void AsioControlServer::Connect(int rank, tcp::socket socket) {
   ControlLink::Timing timing;
   timing.silence_limit = silence_limit_;
   Peer& peer = peers_[rank];
+  const auto heard = [this, rank] { last_heard_[rank] = Now(); };
+  events.on_heard = heard;
+  heard();
   peer.link = std::make_shared<ControlLink>(std::move(socket), std::move(events), timing);
   peer.link->Start();
   for (FrameBytes& bytes : peer.early) peer.link->Queue(std::move(bytes));
@@ -225,7 +236,14 @@ void AsioControlServer::Connect(int rank, tcp::socket socket) {
   arrivals_.Arrive(rank);
 }
 
+std::optional<std::chrono::nanoseconds> AsioControlServer::SilentFor(int rank) const {
+  const std::chrono::nanoseconds heard = last_heard_[rank];
+  if (heard == kNotConnected) return std::nullopt;
+  return Now() - heard;
+}
+
 void AsioControlServer::Lose(int rank, const absl::Status& why) {
+  last_heard_[rank] = kNotConnected;
   if (stopping_) return EndDrainWhenAllClosed();
   arrivals_.Lose(rank, why);
   callbacks_.on_lost(rank, why);

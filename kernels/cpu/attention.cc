@@ -2,12 +2,12 @@
 //
 // Many tiles: a thread takes a tile through all its blocks. Few tiles over many blocks (one sequence, long
 // context): threads share a tile's blocks, and the tile's partial results are merged afterwards in the same
-// order. Decode is bound by reading and widening the cache, prefill by multiplying and adding.
+// order. Decode is bound by reading the cache and turning it into floats, prefill by multiplying and adding.
 #include <algorithm>
 #include <numeric>
 #include <vector>
 
-#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/attention_run.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace ternion::cpu {

@@ -29,6 +29,10 @@ struct QuantizeKernels {
   // codes = clip(rint(x * factor), low, 127 or 7); NaN gives 0.
   void (*quantize_int8)(const float* x, float factor, int64_t n, int8_t* codes);
   void (*quantize_int4)(const float* x, float factor, int64_t n, int8_t* codes);
+  // Minimum and maximum, -0 below +0; NaN counts as 0.
+  void (*range)(const float* x, int64_t n, float* minimum, float* maximum);
+  // codes = clip(rint((x - minimum) * factor), low, high); NaN gives 0.
+  void (*quantize)(const float* x, float minimum, float factor, int low, int high, int64_t n, int8_t* codes);
   void (*pack_int4)(const int8_t* codes, int64_t bytes, uint8_t* packed);
   void (*unpack_int4)(const uint8_t* packed, int64_t bytes, int8_t* codes);
   // The upper halves of the bits of |x|, which are ordered as |x| is.
@@ -46,6 +50,8 @@ struct HalfKernels {
 // rounded up to kAttentionLanes: the stride of values and of weighted sums, whose padding is zero.
 inline constexpr int kAttentionTokens = 64;
 inline constexpr int kAttentionLanes = 16;
+// Channels of a score that are added before they meet the others: shorter chains round less.
+inline constexpr int kScoreSegment = 16;
 struct AttentionKernels {
   // scores[q][j] = (sum over d of query[q][d] * keys[d][j]) * scale.
   void (*scores)(const float* query, const float* keys, int head_dim, int64_t queries, float scale,
@@ -60,6 +66,31 @@ struct AttentionKernels {
   void (*merge)(float most, float total, const float* sums, int padded, float* running_most,
                 float* running_total, float* running_sums);
   void (*divide)(const float* x, float by, int64_t n, float* y);
+};
+
+// Packed keys or values of one head in a block. Codes lie in units of 16 lanes x 32 codes: word w of lane i is word
+// 16 w + i of the unit, and code k of a lane has the bits from bits * k on of its words. What a lane and a code stand for
+// is told in packed_head.h.
+inline constexpr int kPackedLanes = 16;
+inline constexpr int kPackedDepth = 32;
+inline constexpr int kPackedGroup = 32;  // channels of a group
+struct PackedCodes {
+  const uint32_t* codes;
+  const float* scales;  // [64]; grouped: [groups][minimum, step][64]
+  int bits;             // 8, 4 or 3
+  bool grouped;         // codes count steps from a minimum (4 or 3 bits); else they are two's complement
+  int head_dim;         // a multiple of 16
+};
+struct PackedQuery {
+  const float* rows;  // [queries, head_dim]
+  const float* sums;  // [queries, head_dim / kScoreSegment], each in ascending order; for grouped keys
+  float factor;
+};
+struct PackedAttentionKernels {
+  // scores[q][j] = the sum over d of rows[q][d] * keys[d][j], in the order of Backend::Attention, times `factor`.
+  void (*scores)(const PackedCodes& keys, const PackedQuery& query, int64_t queries, float* scores);
+  // sums[q][d] += weights[q][j] * value[j][d] for all 64 j in ascending order; value = the code alone, unless grouped.
+  void (*weighted_sums)(const PackedCodes& values, const float* weights, int64_t queries, float* sums);
 };
 
 struct HeadKernels {
@@ -84,6 +115,7 @@ struct FloatKernels {
   const QuantizeKernels* quantize;
   const HalfKernels* half;
   const AttentionKernels* attention;
+  const PackedAttentionKernels* packed_attention;
   const HeadKernels* head;
   const WireKernels* wire;
 };
@@ -95,6 +127,7 @@ extern const RowKernels kRowKernels;
 extern const QuantizeKernels kQuantizeKernels;
 extern const HalfKernels kHalfKernels;
 extern const AttentionKernels kAttentionKernels;
+extern const PackedAttentionKernels kPackedAttentionKernels;
 extern const HeadKernels kHeadKernels;
 extern const WireKernels kWireKernels;
 }  // namespace portable
@@ -103,6 +136,7 @@ extern const RowKernels kRowKernels;
 extern const QuantizeKernels kQuantizeKernels;
 extern const HalfKernels kHalfKernels;
 extern const AttentionKernels kAttentionKernels;
+extern const PackedAttentionKernels kPackedAttentionKernels;
 extern const HeadKernels kHeadKernels;
 extern const WireKernels kWireKernels;
 }  // namespace avx2
@@ -111,6 +145,7 @@ extern const RowKernels kRowKernels;
 extern const QuantizeKernels kQuantizeKernels;
 extern const HalfKernels kHalfKernels;
 extern const AttentionKernels kAttentionKernels;
+extern const PackedAttentionKernels kPackedAttentionKernels;
 extern const HeadKernels kHeadKernels;
 extern const WireKernels kWireKernels;
 }  // namespace avx512

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/float_kernels.h"
 #include "kernels/cpu/kv_block.h"
+#include "kernels/cpu/pack_kv.h"
 #include "kernels/cpu/scratch.h"
 
 namespace ternion::cpu {
@@ -33,6 +34,29 @@ std::vector<BlockPart> PartsOf(absl::Span<const KvSlice> slices) {
   return parts;
 }
 
+// What a task reads and writes: the tokens of a block's part, one KV head.
+class HeadRows {
+ public:
+  HeadRows(TensorView<const float> qkv, const HeadShard& heads, const BlockPart& part, int kv_head)
+      : qkv_(qkv), heads_(heads), part_(part), kv_head_(kv_head) {}
+
+  // Token i of the part: [head_dim].
+  const float* key(int64_t i) const {
+    return Row(i) + (heads_.query_heads + kv_head_) * int64_t{heads_.head_dim};
+  }
+  const float* value(int64_t i) const { return key(i) + heads_.kv_heads * int64_t{heads_.head_dim}; }
+
+ private:
+  const float* Row(int64_t i) const {
+    return qkv_.row(part_.slice->row_begin + part_.position - part_.slice->position + i);
+  }
+
+  TensorView<const float> qkv_;
+  const HeadShard& heads_;
+  const BlockPart& part_;
+  int kv_head_;
+};
+
 // The cache's format of `n` floats: themselves, or halves in `scratch`.
 const float* Rounded(const HalfKernels&, const float* x, int64_t, const float*) { return x; }
 const Float16* Rounded(const HalfKernels& kernels, const float* x, int64_t n, Float16* scratch) {
@@ -41,39 +65,28 @@ const Float16* Rounded(const HalfKernels& kernels, const float* x, int64_t n, Fl
 }
 
 template <typename T>
-class Writer {
- public:
-  Writer(const HalfKernels& kernels, TensorView<const float> qkv, const HeadShard& heads,
-         const KvLayer& cache)
-      : kernels_(kernels), qkv_(qkv), heads_(heads), cache_(cache) {}
-
-  void Write(const BlockPart& part, int kv_head) const {
-    const int64_t dim = cache_.head_dim;
-    T* keys = KvBlock<T>(cache_, *part.slice, part.index, kv_head);  // [dim, kKvBlockTokens]
-    T* values = keys + KvBlockElements(cache_);                      // [kKvBlockTokens, dim]
-    Scratch<T> scratch(dim);                                         // [dim]
-    for (int64_t i = 0; i < part.tokens; ++i) {
-      const int64_t slot = (part.position + i) % kKvBlockTokens;
-      const float* row = qkv_.row(part.slice->row_begin + part.position - part.slice->position + i);
-      const T* key = Rounded(kernels_, row + (heads_.query_heads + kv_head) * dim, dim, scratch.data());
-      for (int64_t d = 0; d < dim; ++d) keys[d * kKvBlockTokens + slot] = key[d];
-      const float* value = row + (heads_.query_heads + heads_.kv_heads + kv_head) * dim;
-      std::copy_n(Rounded(kernels_, value, dim, scratch.data()), dim, values + slot * dim);
-    }
+void WriteNumbers(const FloatKernels& kernels, const KvLayer& cache, const BlockPart& part, int kv_head,
+                  const HeadRows& rows) {
+  const int64_t dim = cache.head_dim;
+  T* keys = KvBlock<T>(cache, *part.slice, part.index, kv_head);  // [dim, kKvBlockTokens]
+  T* values = keys + KvBlockElements(cache);                      // [kKvBlockTokens, dim]
+  Scratch<T> scratch(dim);
+  for (int64_t i = 0; i < part.tokens; ++i) {
+    const int64_t slot = (part.position + i) % kKvBlockTokens;
+    const T* key = Rounded(*kernels.half, rows.key(i), dim, scratch.data());
+    for (int64_t d = 0; d < dim; ++d) keys[d * kKvBlockTokens + slot] = key[d];
+    std::copy_n(Rounded(*kernels.half, rows.value(i), dim, scratch.data()), dim, values + slot * dim);
   }
+}
 
- private:
-  const HalfKernels& kernels_;
-  TensorView<const float> qkv_;
-  const HeadShard& heads_;
-  const KvLayer& cache_;
-};
-
-template <typename T>
-void WriteAll(ThreadPool& pool, const Writer<T>& writer, const std::vector<BlockPart>& parts, int kv_heads) {
-  pool.ForEach(static_cast<int64_t>(parts.size()) * kv_heads, [&](int64_t task) {
-    writer.Write(parts[task / kv_heads], static_cast<int>(task % kv_heads));
-  });
+void WriteCodes(const FloatKernels& kernels, const KvLayer& cache, const BlockPart& part, int kv_head,
+                const HeadRows& rows) {
+  const PackedHead head(cache.format, cache.head_dim,
+                        KvBlock<uint8_t>(cache, *part.slice, part.index, kv_head));
+  for (int64_t i = 0; i < part.tokens; ++i) {
+    PackKv(kernels, cache.format, rows.key(i), part.position + i, head, PackedHead::kKeys);
+    PackKv(kernels, cache.format, rows.value(i), part.position + i, head, PackedHead::kValues);
+  }
 }
 
 }  // namespace
@@ -88,13 +101,16 @@ void CpuBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads, co
           "WriteKv: a slice outside the step");
     CHECK(slice.position >= 0, "WriteKv: a position before the first");
   }
-  const HalfKernels& kernels = *KernelsFor(isa_).half;
+  const FloatKernels& kernels = KernelsFor(isa_);
+  const auto write = IsPacked(cache.format)           ? WriteCodes
+                     : cache.format == KvFormat::kF16 ? WriteNumbers<Float16>
+                                                      : WriteNumbers<float>;
   const std::vector<BlockPart> parts = PartsOf(slices.host);
-  if (cache.format == KvFormat::kF16) {
-    WriteAll(pool_, Writer<Float16>(kernels, qkv, heads, cache), parts, cache.kv_heads);
-  } else {
-    WriteAll(pool_, Writer<float>(kernels, qkv, heads, cache), parts, cache.kv_heads);
-  }
+  pool_.ForEach(static_cast<int64_t>(parts.size()) * cache.kv_heads, [&](int64_t task) {
+    const BlockPart& part = parts[task / cache.kv_heads];
+    const int kv_head = static_cast<int>(task % cache.kv_heads);
+    write(kernels, cache, part, kv_head, HeadRows(qkv, heads, part, kv_head));
+  });
 }
 
 void CpuBackend::RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, TensorView<const float> cos_sin,

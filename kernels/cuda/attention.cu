@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "kernels/cuda/attention_decode.cuh"
+#include "kernels/cuda/attention_launch.cuh"
 #include "kernels/cuda/attention_split.cuh"
 #include "kernels/cuda/attention_walk.cuh"
 #include "kernels/cuda/cuda_backend.h"
@@ -26,30 +27,13 @@ namespace {
 // time to rehearse.
 constexpr int64_t kMostRehearsed = 4;
 
-// Query heads that read one KV head, at most.
-int64_t MostHeads(const HeadShard& heads) { return std::min(heads.queries_per_kv, heads.query_heads); }
-
-void LaunchTiles(const Stream& stream, void (*kernel)(AttentionArguments), dim3 grid, int threads,
-                 int shared_bytes, const AttentionArguments& arguments) {
-  AllowSharedMemory(kernel, shared_bytes);
-  Launch(stream, kernel, {grid, dim3(static_cast<unsigned>(threads)), static_cast<size_t>(shared_bytes)},
-         arguments);
-}
-
 template <int kDim>
 void LaunchWalks(const Stream& stream, const AttentionPlan& plan, const AttentionArguments& arguments) {
   using Memory = WalkMemory<kDim>;
-  if (plan.walks == 0) return;
-  const int64_t subtiles = CeilDivide(kWalkTokens * MostHeads(arguments.heads), Memory::kRows);
-  const dim3 grid(static_cast<unsigned>(subtiles), static_cast<unsigned>(arguments.heads.kv_heads),
-                  static_cast<unsigned>(plan.walks));
-  LaunchTiles(stream, WalkTiles<kDim>, grid, Memory::kThreads, Memory::Bytes(kWalkMatrices<kDim>), arguments);
+  LaunchTiles(stream, WalkTiles<kDim>, WalkGrid(plan, arguments.heads, Memory::kRows), Memory::kThreads,
+              Memory::Bytes(kWalkMatrices<kDim>), arguments);
 }
 
-dim3 SplitGrid(const AttentionPlan& plan, const HeadShard& heads) {
-  return dim3(static_cast<unsigned>(plan.splits), static_cast<unsigned>(heads.kv_heads),
-              static_cast<unsigned>(CeilDivide(plan.split_tokens * MostHeads(heads), kSplitRows)));
-}
 int64_t SplitTileCount(const AttentionPlan& plan, const HeadShard& heads) {
   const dim3 grid = SplitGrid(plan, heads);
   return int64_t{grid.x} * grid.y * grid.z;
@@ -69,7 +53,6 @@ void LaunchDecode(const Stream& stream, const AttentionPlan& plan, AttentionArgu
 template <int kDim>
 void LaunchSplits(CudaBackend& backend, const AttentionPlan& plan, AttentionArguments arguments) {
   using Memory = SplitMemory<kDim>;
-  if (plan.splits == 0) return;
   const HeadShard& heads = arguments.heads;
   // A place for all values where a multiprocessor has one tile, else for two tiles on it.
   const bool alone = SplitTileCount(plan, heads) <= backend.multiprocessors();
@@ -85,14 +68,17 @@ void LaunchSplits(CudaBackend& backend, const AttentionPlan& plan, AttentionArgu
 }
 
 void LaunchAttention(CudaBackend& backend, const AttentionPlan& plan, const AttentionArguments& arguments) {
-  const auto launch = [&]<int kDim>() {
-    LaunchWalks<kDim>(backend.launch_stream(), plan, arguments);
-    LaunchSplits<kDim>(backend, plan, arguments);
-  };
-  const int dim = arguments.heads.head_dim;
-  if (dim <= 64) return launch.template operator()<64>();
-  if (dim <= 128) return launch.template operator()<128>();
-  launch.template operator()<256>();
+  const Stream& stream = backend.launch_stream();
+  if (IsPacked(arguments.format)) {
+    if (plan.walks > 0) LaunchPackedWalks(stream, plan, arguments);
+    if (plan.splits > 0) LaunchPackedSplits(backend, plan, arguments);
+    if (plan.records > 0) LaunchMerge(stream, arguments);
+    return;
+  }
+  WithHeadDim(arguments.heads.head_dim, [&]<int kDim>() {
+    if (plan.walks > 0) LaunchWalks<kDim>(stream, plan, arguments);
+    if (plan.splits > 0) LaunchSplits<kDim>(backend, plan, arguments);
+  });
 }
 
 // Every KV head is read here, and quads of channels are aligned.
@@ -110,8 +96,10 @@ void CudaBackend::Attend(TensorView<const float> qkv, const HeadShard& heads, co
   CHECK(heads.kv_heads == cache.kv_heads && dim == cache.head_dim, "Attention: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * dim, "Attention shapes");
   CHECK(out.rows() == qkv.rows() && out.cols() == heads.query_heads * dim, "Attention shapes");
-  CHECK(cache.format == KvFormat::kF16, "Attention: halves on CUDA");
+  CHECK(cache.format != KvFormat::kF32, "Attention: halves or a packed format on CUDA");
   CHECK(dim > 0 && dim % 2 == 0 && dim <= 256, "Attention: an even head_dim up to 256 on CUDA");
+  CHECK(!IsPacked(cache.format) || dim % 16 == 0, "Attention: packed formats need a multiple of 16 channels");
+  CHECK(cache.query_bits == 0 || cache.query_bits == 4, "Attention: queries of 4 bits or as they are");
   slices_.CheckCache(slices, out.rows(), cache.blocks);
   if (heads.query_heads == 0) return;
   const AttentionPlan& plan = slices_.plan();
@@ -122,7 +110,9 @@ void CudaBackend::Attend(TensorView<const float> qkv, const HeadShard& heads, co
   arguments.qkv_stride = qkv.cols();
   arguments.out = out.data();
   arguments.out_stride = out.cols();
-  arguments.cache = static_cast<__half*>(cache.data);
+  arguments.cache = cache.data;
+  arguments.format = cache.format;
+  arguments.query_bits = cache.query_bits;
   arguments.heads = heads;
   arguments.scale = static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(dim)));
   arguments.record_sums = sums;
@@ -141,7 +131,9 @@ void CudaBackend::Attention(TensorView<const float> qkv, const HeadShard& heads,
 void CudaBackend::RopeAttention(TensorView<float> qkv, const HeadShard& heads,
                                 TensorView<const float> cos_sin, const KvSlices& slices, const KvLayer& cache,
                                 TensorView<float> out) {
-  if (!slices_.plan().whole_slices || !CanTurn(qkv, heads, cos_sin)) {
+  const AttentionPlan& plan = slices_.plan();
+  const bool kernel_turns = IsPacked(cache.format) ? PackedSplitsTurn(plan, heads) : cache.query_bits == 0;
+  if (!kernel_turns || !plan.whole_slices || !CanTurn(qkv, heads, cos_sin)) {
     RopeWriteKv(qkv, heads, cos_sin, slices, cache);
     return Attention(qkv, heads, slices, cache, out);
   }

@@ -33,6 +33,10 @@ struct ChunkMemory {
         key_matrices_(key_matrices) {}
 
   __device__ uint32_t weights() const { return queries + kWeights; }
+  __device__ static uint8_t* bytes_of_weights() {
+    return reinterpret_cast<uint8_t*>(attention_memory) + kWeights;
+  }
+  __device__ static char* matrices() { return reinterpret_cast<char*>(attention_memory) + kMatrices; }
   __device__ uint32_t Keys(int block) const { return queries + kMatrices + block * kMatrixBytes<kDim>; }
   __device__ uint32_t Values(int block) const {
     return Keys(block < own_values ? key_matrices_ + block : block - own_values);
@@ -50,12 +54,34 @@ struct ChunkMemory {
 __device__ __forceinline__ int GroupOfWarp() { return WarpIndex() / kGroupWarps; }
 __device__ __forceinline__ int WarpOfGroup() { return WarpIndex() % kGroupWarps; }
 
+// How the functions below get at the keys and values of a chunk's blocks. Here they are halves in shared memory as the
+// cache has them.
+template <int kDim, int kGroups>
+struct HalfBlocks {
+  const ChunkMemory<kDim, kGroups>& memory;
+
+  __device__ __forceinline__ void Score(uint32_t queries, int block, Scores& scores) const {
+    ScoreBlock<kDim>(queries, memory.Keys(block), scores);
+  }
+  // Adds a block's values, of the channels from unit first_unit on, by weights [16 rows, kChunkTokens].
+  __device__ __forceinline__ void Add(uint32_t weight_rows, int block, int first_unit,
+                                      PartialSoftmax<kDim / 32>& softmax) const {
+#pragma unroll
+    for (int group = 0; group < 4; ++group) {
+      uint32_t weights[4];
+      LoadLeft<ChunkMemory<kDim, kGroups>::kWeightRowBytes>(weight_rows, block * kScoreTiles + group * 2,
+                                                            weights);
+      softmax.template AddValues<kDim>(weights, memory.Values(block), group, first_unit);
+    }
+  }
+};
+
 // The scores of the warp's block of the chunk, and the largest of each row into shared memory.
 template <int kDim, int kGroups>
-__device__ __forceinline__ void ScoreChunk(const ChunkMemory<kDim, kGroups>& memory, const WarpRows& rows,
-                                           int block, Scores& scores) {
+__device__ __forceinline__ void ScoreChunk(const ChunkMemory<kDim, kGroups>& memory, const auto& blocks,
+                                           const WarpRows& rows, int block, Scores& scores) {
   const int index = WarpOfGroup();
-  ScoreBlock<kDim>(memory.queries + rows.first * kDim * 2, memory.Keys(index), scores);
+  blocks.Score(memory.queries + rows.first * kDim * 2, index, scores);
   rows.Mask(block, scores);
   PerRow most;
   BlockMost(scores, rows.both, most);
@@ -96,26 +122,22 @@ __device__ __forceinline__ void StoreWeights(const ChunkMemory<kDim, kGroups>& m
   }
 }
 
-// The softmax of the chunk's first `blocks` blocks over a warp's quarter of the channels.
+// The softmax of the chunk's first `count` blocks over a warp's quarter of the channels.
 template <int kDim, int kGroups>
-__device__ __forceinline__ void AddChunk(const ChunkMemory<kDim, kGroups>& memory, const WarpRows& rows,
-                                         float scale, int blocks, PartialSoftmax<kDim / 32>& softmax) {
+__device__ __forceinline__ void AddChunk(const ChunkMemory<kDim, kGroups>& memory, const auto& blocks,
+                                         const WarpRows& rows, float scale, int count,
+                                         PartialSoftmax<kDim / 32>& softmax) {
   using Memory = ChunkMemory<kDim, kGroups>;
   const uint32_t weight_rows = memory.weights() + rows.first * Memory::kWeightRowBytes;
   const int first_unit = WarpOfGroup() * (kDim / 32);
 #pragma unroll 1
-  for (int block = 0; block < blocks; ++block) {
+  for (int block = 0; block < count; ++block) {
     const float* most = memory.most + block * Memory::kRows + rows.Row(0);
     const float* totals = memory.totals + block * Memory::kRows + rows.Row(0);
     softmax.Advance({most[0], most[8]}, scale, rows.both);
     softmax.total[0] += totals[0];
     softmax.total[1] += totals[8];
-#pragma unroll
-    for (int group = 0; group < 4; ++group) {
-      uint32_t weights[4];
-      LoadLeft<Memory::kWeightRowBytes>(weight_rows, block * kScoreTiles + group * 2, weights);
-      softmax.template AddValues<kDim>(weights, memory.Values(block), group, first_unit);
-    }
+    blocks.Add(weight_rows, block, first_unit, softmax);
   }
   softmax.Settle();
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/bulk_copy.cuh"
 #include "kernels/cuda/device.cuh"
 
 // The instructions that attention is made of: copies into shared memory, fragments out of it, and products of
@@ -13,10 +14,6 @@ namespace ternion::cuda {
 
 inline constexpr int kUnitBytes = 16;
 inline constexpr int kUnitHalves = 8;
-
-__device__ __forceinline__ uint32_t SharedAddress(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
 
 // Of a row's unit, in bytes from the matrix's begin.
 template <int kRowBytes>

@@ -169,6 +169,27 @@ __device__ __forceinline__ void StorePartial(const AttentionArguments& arguments
   }
 }
 
+// A chunk's result, of a warp's quarter of the channels; where it is the last of the tile's chunks to end, their merged
+// one.
+template <int kDim>
+__device__ __forceinline__ void StoreChunk(const AttentionArguments& arguments, const SplitPiece& piece,
+                                           const QueryTile& tile, const WarpRows& rows,
+                                           const PartialSoftmax<kDim / 32>& softmax) {
+  const int first_channel = WarpIndex() * (kDim / 4), chunks = tile.LastPosition() / kChunkTokens + 1;
+  if (chunks == 1) return StoreResult(arguments, tile, rows, softmax, first_channel);
+  StorePartial(arguments, piece, tile, rows, softmax, first_channel);
+  // Counted where the first chunk's tile would be.
+  const int64_t first = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x - piece.chunk;
+  if (!LastToArrive(arguments.arrivals + first, chunks)) return;
+  const int heads = arguments.heads.query_heads;
+#pragma unroll 1
+  for (int r = WarpIndex(); r < tile.rows; r += kGroupWarps) {
+    const int64_t record = piece.record - piece.chunk * piece.tokens + tile.Token(r);
+    MergeRow<kDim>(arguments, record * heads + tile.Head(r), int64_t{piece.tokens} * heads,
+                   tile.Position(r) / kChunkTokens + 1, OutRow(arguments, tile, r));
+  }
+}
+
 template <int kDim, bool kTurn>
 __global__ void __launch_bounds__(SplitMemory<kDim>::kThreads) SplitTiles(AttentionArguments arguments) {
   StartNext();
@@ -191,27 +212,16 @@ __global__ void __launch_bounds__(SplitMemory<kDim>::kThreads) SplitTiles(Attent
   const WarpRows rows(tile, 0);
   const bool visible = WarpIndex() < chunk.blocks;
   Scores scores;
-  if (visible) ScoreChunk(memory, rows, chunk.first_block + WarpIndex(), scores);
+  const HalfBlocks<kDim, 1> halves = {memory};
+  if (visible) ScoreChunk(memory, halves, rows, chunk.first_block + WarpIndex(), scores);
   __syncthreads();  // the keys are done with
   LoadLateValues<kDim, kTurn>(loader, fresh, turner);
   if (visible) StoreWeights(memory, rows, arguments.scale, scores);
   AwaitCopies<0>();
   __syncthreads();
   PartialSoftmax<kDim / 32> softmax;
-  AddChunk(memory, rows, arguments.scale, chunk.blocks, softmax);
-  const int first_channel = WarpIndex() * (kDim / 4), chunks = tile.LastPosition() / kChunkTokens + 1;
-  if (chunks == 1) return StoreResult(arguments, tile, rows, softmax, first_channel);
-  StorePartial(arguments, piece, tile, rows, softmax, first_channel);
-  // Counted where the first chunk's tile would be.
-  const int64_t first = (int64_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x - piece.chunk;
-  if (!LastToArrive(arguments.arrivals + first, chunks)) return;
-  const int heads = arguments.heads.query_heads;
-#pragma unroll 1
-  for (int r = WarpIndex(); r < tile.rows; r += kGroupWarps) {
-    const int64_t record = piece.record - piece.chunk * piece.tokens + tile.Token(r);
-    MergeRow<kDim>(arguments, record * heads + tile.Head(r), int64_t{piece.tokens} * heads,
-                   tile.Position(r) / kChunkTokens + 1, OutRow(arguments, tile, r));
-  }
+  AddChunk(memory, halves, rows, arguments.scale, chunk.blocks, softmax);
+  StoreChunk<kDim>(arguments, piece, tile, rows, softmax);
 }
 
 }  // namespace ternion::cuda

@@ -22,8 +22,10 @@ struct AttentionArguments {
   int64_t qkv_stride;
   float* out;
   int64_t out_stride;
-  __half* cache;
+  void* cache;
+  KvFormat format;
   HeadShard heads;
+  int query_bits;        // KvLayer's
   int key_matrices;      // in shared memory, of a SplitPiece's blocks
   int matrices;          // of keys and values
   int row_halves;        // of 8 rows, in DecodeMemory
@@ -84,8 +86,14 @@ __device__ __forceinline__ int Pick(const int32_t (&blocks)[kChunkBlocks], int i
 
 // Keys, and behind them values, of a KV head in a block of the cache.
 __device__ __forceinline__ __half* KvBlock(const AttentionArguments& arguments, int64_t block, int kv_head) {
-  return arguments.cache +
+  return static_cast<__half*>(arguments.cache) +
          (block * arguments.heads.kv_heads + kv_head) * 2 * kKvBlockTokens * arguments.heads.head_dim;
+}
+
+// Of packed formats: its sides, `bytes` in all.
+__device__ __forceinline__ char* PackedBlock(const AttentionArguments& arguments, int64_t block, int kv_head,
+                                             int bytes) {
+  return static_cast<char*>(arguments.cache) + (block * arguments.heads.kv_heads + kv_head) * bytes;
 }
 
 // What follows is done by kThreads threads, of which this is the number of one.
@@ -154,10 +162,54 @@ __device__ __forceinline__ void LoadValues(uint32_t values, const __half* from, 
   }
 }
 
+// A query in a head of `dim` channels, of which lane l has l, l + 32, ..., rounded to codes of 4 bits (KvLayer::query_bits).
+template <int kLaneChannels>
+__device__ __forceinline__ void RoundQuery(float (&x)[kLaneChannels]) {
+  constexpr float kLevels = 7;
+  float most = 0;
+#pragma unroll
+  for (int j = 0; j < kLaneChannels; ++j) most = fmaxf(most, fabsf(x[j]));
+  most = WarpMax(most);
+  const float factor = kLevels / most, step = most / kLevels;
+#pragma unroll
+  for (int j = 0; j < kLaneChannels; ++j) x[j] = most == 0 ? 0 : rintf(x[j] * factor) * step;
+}
+// Such a query, or zeros in channels that do not exist, as row `row` of a tile's.
+template <int kDim>
+__device__ __forceinline__ void StoreQueryRow(uint32_t queries, int row, const float (&x)[kDim / kWarp]) {
+#pragma unroll
+  for (int j = 0; j < kDim / kWarp; ++j) {
+    const int channel = j * kWarp + Lane();
+    StoreSharedHalf(queries + UnitOffset<kDim * 2>(row, channel / kUnitHalves) + channel % kUnitHalves * 2,
+                    __float2half_rn(x[j]));
+  }
+}
+
+// LoadQueries for queries that are rounded to codes first: a warp takes a row.
+template <int kDim, int kRows, int kThreads>
+__device__ __forceinline__ void LoadRoundedQueries(uint32_t queries, const AttentionArguments& arguments,
+                                                   const QueryTile& tile) {
+  const int dim = arguments.heads.head_dim;
+#pragma unroll 1
+  for (int r = ThreadOf<kThreads>() / kWarp; r < kRows; r += kThreads / kWarp) {
+    const float* const from =
+        arguments.qkv + (tile.row + tile.Token(r)) * arguments.qkv_stride + tile.Head(r) * dim;
+    float x[kDim / kWarp];
+#pragma unroll
+    for (int j = 0; j < kDim / kWarp; ++j) {
+      const int channel = j * kWarp + Lane();
+      x[j] = r < tile.rows && channel < dim ? from[channel] : 0;
+    }
+    RoundQuery(x);
+    StoreQueryRow<kDim>(queries, r, x);
+  }
+}
+
 // The tile's queries rounded to halves; zeros in rows and channels that do not exist.
 template <int kDim, int kRows, int kThreads>
 __device__ __forceinline__ void LoadQueries(uint32_t queries, const AttentionArguments& arguments,
                                             const QueryTile& tile) {
+  if (arguments.query_bits > 0) return LoadRoundedQueries<kDim, kRows, kThreads>(queries, arguments, tile);
   constexpr int kPairs = kDim / 2;
   const int dim = arguments.heads.head_dim;
 #pragma unroll 4

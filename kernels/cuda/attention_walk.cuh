@@ -101,6 +101,7 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
   CommitCopies();
   LoadQueries<kDim, Memory::kRows, Memory::kThreads>(memory.queries, arguments, tile);
 
+  const HalfBlocks<kDim, kWalkGroups<kDim>> halves = {memory};
   const WarpRows rows(tile, GroupOfWarp() * kWarpRows);
   PartialSoftmax<kDim / 32> all;
   for (int chunk = 0; chunk * kChunkBlocks < loader.blocks; ++chunk) {
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
     AwaitCopies<1>();
     __syncthreads();  // the keys are there
     Scores scores;
-    if (visible) ScoreChunk(memory, rows, block, scores);
+    if (visible) ScoreChunk(memory, halves, rows, block, scores);
     __syncthreads();  // the keys are done with
     if constexpr (kOwnValues) {
       loader.Keys(chunk + 1, next);
@@ -124,7 +125,8 @@ __global__ void __launch_bounds__(WalkMemory<kDim>::kThreads, 1) WalkTiles(Atten
     __syncthreads();  // weights and values are there
     const int blocks = rows.last_position < 0 ? 0 : rows.last_position / kKvBlockTokens + 1;
     PartialSoftmax<kDim / 32> softmax;
-    AddChunk(memory, rows, arguments.scale, min(kChunkBlocks, blocks - chunk * kChunkBlocks), softmax);
+    AddChunk(memory, halves, rows, arguments.scale, min(kChunkBlocks, blocks - chunk * kChunkBlocks),
+             softmax);
     MergeChunk(arguments.scale, softmax, all);
     __syncthreads();  // values and weights are done with
     if constexpr (!kOwnValues) {

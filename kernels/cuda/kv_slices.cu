@@ -40,6 +40,7 @@ uint64_t Mix(uint64_t hash, uint64_t value) {  // splitmix64's
 
 struct HostSlices {
   std::vector<int32_t> row_position, row_slice, table_begin, tables;
+  std::vector<RowRecords> row_records;
   std::vector<WalkPiece> walks;
   std::vector<SplitPiece> splits;
   int64_t records = 0;
@@ -53,6 +54,7 @@ void AddRows(const KvSlice& slice, int32_t index, HostSlices& all) {
   if (all.row_position.size() < end) {
     all.row_position.resize(end, -1);
     all.row_slice.resize(end, -1);
+    all.row_records.resize(end, {-1, 0});
   }
   for (int64_t i = 0; i < slice.rows; ++i) {
     all.row_position[slice.row_begin + i] = static_cast<int32_t>(slice.position + i);
@@ -89,7 +91,11 @@ void AddSplits(const KvSlice& slice, HostSlices& all) {
     }
     all.split_tokens = std::max(all.split_tokens, tokens);
     all.split_blocks = std::max(all.split_blocks, std::min<int64_t>(kChunkBlocks, last / kKvBlockTokens + 1));
-    if (chunks > 1) all.records += chunks * tokens;
+    if (chunks == 1) continue;
+    for (int64_t i = 0; i < tokens; ++i) {
+      all.row_records[piece.row + i] = {static_cast<int32_t>(all.records + i), static_cast<int32_t>(tokens)};
+    }
+    all.records += chunks * tokens;
   }
 }
 
@@ -116,6 +122,7 @@ HostSlices Arrange(absl::Span<const KvSlice> slices) {
       AddWalks(slice, table, all);
     }
   }
+  if (!all.splits.empty()) all.splits[0].count = static_cast<int32_t>(all.splits.size());
   std::stable_sort(all.walks.begin(), all.walks.end(), [](const WalkPiece& a, const WalkPiece& b) {
     return a.position + a.tokens > b.position + b.tokens;
   });
@@ -143,17 +150,14 @@ KvSlices UploadedSlices::Upload(absl::Span<const KvSlice> slices_host, StagingRi
   bytes_.clear();
   const size_t places[] = {Place(all.row_position, rows, bytes_),  Place(all.row_slice, rows, bytes_),
                            Place(all.table_begin, slices, bytes_), Place(all.tables, tables, bytes_),
-                           Place(all.walks, plan_.walks, bytes_),  Place(all.splits, plan_.splits, bytes_)};
+                           Place(all.walks, plan_.walks, bytes_),  Place(all.splits, plan_.splits, bytes_),
+                           Place(all.row_records, rows, bytes_)};
   char* const base = static_cast<char*>(memory_.Reserve(bytes_.size()));
   staging.UploadTo(base, bytes_.data(), bytes_.size());
   const auto at = [&](int place) { return reinterpret_cast<const int32_t*>(base + places[place]); };
-  device_ = {at(0),
-             at(1),
-             at(2),
-             at(3),
-             rows,
-             reinterpret_cast<const WalkPiece*>(at(4)),
-             reinterpret_cast<const SplitPiece*>(at(5))};
+  device_ = {
+      at(0), at(1), reinterpret_cast<const RowRecords*>(at(6)), at(2),
+      at(3), rows,  reinterpret_cast<const WalkPiece*>(at(4)),  reinterpret_cast<const SplitPiece*>(at(5))};
   shape_ = Mix(0, reinterpret_cast<uintptr_t>(base));
   for (int64_t part : {rows, slices, tables, plan_.walks, plan_.splits, plan_.split_tokens,
                        plan_.split_blocks, plan_.records, int64_t{plan_.whole_slices}}) {

@@ -31,10 +31,17 @@ struct alignas(16) SplitPiece {
   int32_t settled;  // positions before this one were written by earlier steps
   int32_t chunk;    // positions from chunk * kChunkTokens on
   int32_t record;  // where the first token's partial result goes, if it sees several chunks; then the others'
-  int32_t unused[2];
+  int32_t count;   // of the step's pieces, in the first one
+  int32_t unused;
   int32_t blocks[kChunkBlocks];  // of the cache: the chunk's
 };
 inline constexpr int kSplitTokens = 16;
+
+// Where a row's partial results are: of its chunk c record first + c * stride.
+struct RowRecords {
+  int32_t first;  // -1: its slice is not split, or its piece has one chunk alone
+  int32_t stride;
+};
 
 // A step's slices as kernels read them. All arrays lie at addresses that stay the same from step to step,
 // unless KvSlices::shape changes, so that recorded kernels find the step's own values there. They are copied
@@ -43,9 +50,10 @@ inline constexpr int kSplitTokens = 16;
 struct DeviceSlices {
   const int32_t* row_position = nullptr;  // [rows]: the token's absolute position; -1: the row is in no slice
   const int32_t* row_slice = nullptr;     // [rows]: which slice the row belongs to; -1: none
-  const int32_t* table_begin = nullptr;   // [slices]: where the slice's block table begins in `tables`
-  const int32_t* tables = nullptr;        // all slices' block tables, one after the other
-  int64_t rows = 0;                       // rows that slices may cover: one more than the last one's number
+  const RowRecords* row_records = nullptr;  // [rows]
+  const int32_t* table_begin = nullptr;     // [slices]: where the slice's block table begins in `tables`
+  const int32_t* tables = nullptr;          // all slices' block tables, one after the other
+  int64_t rows = 0;                         // rows that slices may cover: one more than the last one's number
 
   // What Attention does, whatever its heads. Kernels are launched for AttentionPlan's numbers; pieces beyond
   // the step's own have no tokens.

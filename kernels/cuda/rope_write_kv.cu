@@ -121,6 +121,10 @@ void CudaBackend::RopeWriteKv(TensorView<float> qkv, const HeadShard& heads, Ten
         "RopeWriteKv: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * int64_t{heads.head_dim},
         "RopeWriteKv shapes");
+  if (IsPacked(cache.format)) {
+    Rope(qkv, 0, heads.query_heads + heads.kv_heads, heads.head_dim, cos_sin, slices);
+    return WriteKv(qkv, heads, slices, cache);
+  }
   CHECK(cache.format == KvFormat::kF16 && heads.head_dim % 2 == 0 && cos_sin.cols() == heads.head_dim,
         "RopeWriteKv: halves of an even head_dim on CUDA");
   for (const KvSlice& slice : slices.host) {

@@ -9,22 +9,13 @@
 
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/write_packed_kv.h"
 
 namespace ternion::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMostTokens = 32;
-
-struct WriteKvArguments {
-  const float* qkv;
-  int64_t stride;  // of qkv's rows
-  int query_heads;
-  int kv_heads;
-  int dim;
-  __half* cache;
-  DeviceSlices slices;
-};
 
 // Where a token's K and V go: the head's block and the slot in it.
 struct Place {
@@ -38,7 +29,8 @@ __device__ Place PlaceOf(const WriteKvArguments& arguments, int64_t row, int hea
   if (position < 0) return {nullptr, 0};
   const int64_t block = slices.tables[slices.table_begin[slices.row_slice[row]] + position / kKvBlockTokens];
   const int64_t elements = int64_t{2} * arguments.dim * kKvBlockTokens;
-  return {arguments.cache + (block * arguments.kv_heads + head) * elements, position % kKvBlockTokens};
+  return {static_cast<__half*>(arguments.cache) + (block * arguments.kv_heads + head) * elements,
+          position % kKvBlockTokens};
 }
 
 __device__ __half2 Rounded(const float* x) {
@@ -86,16 +78,16 @@ void CudaBackend::WriteKv(TensorView<const float> qkv, const HeadShard& heads, c
   CHECK(heads.kv_heads == cache.kv_heads && heads.head_dim == cache.head_dim,
         "WriteKv: the cache has other heads");
   CHECK(qkv.cols() == (heads.query_heads + 2 * heads.kv_heads) * int64_t{heads.head_dim}, "WriteKv shapes");
-  CHECK(cache.format == KvFormat::kF16 && heads.head_dim % 2 == 0,
-        "WriteKv: halves of an even head_dim on CUDA");
+  CHECK(cache.format != KvFormat::kF32 && heads.head_dim % (IsPacked(cache.format) ? 16 : 2) == 0,
+        "WriteKv: halves of an even head_dim or a packed format of a multiple of 16 on CUDA");
   slices_.CheckCache(slices, qkv.rows(), cache.blocks);
   const int64_t rows = slices_.device().rows;
   if (rows == 0 || heads.kv_heads == 0 || heads.head_dim == 0) return;
+  const WriteKvArguments arguments = {qkv.data(),     qkv.cols(), heads.query_heads, heads.kv_heads,
+                                      heads.head_dim, cache.data, slices_.device()};
+  if (IsPacked(cache.format)) return WritePackedKv(launch_stream(), cache.format, arguments);
   const auto tokens =
       static_cast<int>(std::min<uint64_t>(kMostTokens, std::bit_ceil(static_cast<uint64_t>(rows))));
-  const WriteKvArguments arguments = {qkv.data(),      qkv.cols(),     heads.query_heads,
-                                      heads.kv_heads,  heads.head_dim, static_cast<__half*>(cache.data),
-                                      slices_.device()};
   const dim3 grid(static_cast<unsigned>(CeilDivide(rows, tokens)), static_cast<unsigned>(heads.kv_heads));
   Launch(launch_stream(), WriteRows, {grid, dim3(tokens, kThreads / tokens)}, arguments);
 }

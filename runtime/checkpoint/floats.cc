@@ -10,19 +10,6 @@
 namespace ternion {
 namespace {
 
-float FromBFloat16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
-
-// The product moves the exponent from half's bias to float's and makes subnormals normal.
-float FromHalf(uint16_t bits) {
-  constexpr float kBiasShift = 0x1p112f;
-  const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
-  const uint32_t magnitude = uint32_t{bits & 0x7fffu} << 13;
-  const bool special = (bits & 0x7c00) == 0x7c00;  // infinity or NaN
-  const uint32_t value = special ? magnitude | 0x7f800000u
-                                 : std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * kBiasShift);
-  return std::bit_cast<float>(sign | value);
-}
-
 // The file's bytes need not be aligned for uint16_t.
 template <typename Convert>
 void ConvertHalves(const std::byte* from, absl::Span<float> out, Convert convert) {

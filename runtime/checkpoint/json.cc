@@ -97,8 +97,8 @@ absl::StatusOr<json> ParseJson(std::string_view text, std::string_view where, ab
   return std::move(builder.document());
 }
 
-absl::StatusOr<JsonFields> JsonFields::Of(const json& value, std::string_view where) {
-  if (value.is_object()) return JsonFields(value, where);
+absl::StatusOr<JsonFields> JsonFields::Of(const json& value, std::string_view where, const Names* names) {
+  if (value.is_object()) return JsonFields(value, where, names);
   return absl::InvalidArgumentError(
       absl::StrCat(ToAbsl(where), ": is ", Shown(value), "; it must be a JSON object"));
 }
@@ -177,6 +177,9 @@ absl::Status JsonFields::Unsupported(std::string_view field, std::string_view ri
 
 std::string JsonFields::Describe(std::string_view field, std::string_view right) const {
   const json* value = Find(field);
+  if (names_ != nullptr) {
+    if (const auto name = names_->find(field); name != names_->end()) field = name->second;
+  }
   return absl::StrCat(where_, ": ", ToAbsl(field), value == nullptr ? " is missing" : " is " + Shown(*value),
                       "; ", ToAbsl(right));
 }

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -21,8 +23,12 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view
 // as absent. Errors are kInvalidArgument and read "WHERE: FIELD is VALUE; it must be ...".
 class JsonFields {
  public:
-  // kInvalidArgument when `value` is not an object. `value` must outlive the result.
-  static absl::StatusOr<JsonFields> Of(const nlohmann::json& value, std::string_view where);
+  // What errors call a field that had another name where its value comes from.
+  using Names = std::map<std::string, std::string, std::less<>>;
+
+  // kInvalidArgument when `value` is not an object. `value` and `names` must outlive the result.
+  static absl::StatusOr<JsonFields> Of(const nlohmann::json& value, std::string_view where,
+                                       const Names* names = nullptr);
 
   const std::string& where() const { return where_; }
   // The field's value, or null when it is absent.
@@ -47,11 +53,13 @@ class JsonFields {
   absl::Status Unsupported(std::string_view field, std::string_view right) const;
 
  private:
-  JsonFields(const nlohmann::json& value, std::string_view where) : value_(&value), where_(where) {}
+  JsonFields(const nlohmann::json& value, std::string_view where, const Names* names = nullptr)
+      : value_(&value), where_(where), names_(names) {}
   std::string Describe(std::string_view field, std::string_view right) const;
 
   const nlohmann::json* value_;
   std::string where_;
+  const Names* names_;  // may be null
 };
 
 }  // namespace ternion

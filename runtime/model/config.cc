@@ -186,8 +186,13 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view where) {
   TERNION_ASSIGN_OR_RETURN(const auto document, ParseJson(text, where, absl::StatusCode::kInvalidArgument));
   TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, where));
-  ModelConfig config;
+  TERNION_ASSIGN_OR_RETURN(ModelConfig config, ModelConfigOf(fields));
   config.text = std::string(text);
+  return config;
+}
+
+absl::StatusOr<ModelConfig> ModelConfigOf(const JsonFields& fields) {
+  ModelConfig config;
   TERNION_RETURN_IF_ERROR(ReadShape(fields, config.shape));
   TERNION_RETURN_IF_ERROR(ReadArchitecture(fields, config));
   TERNION_RETURN_IF_ERROR(ReadWeightQuantization(fields, config));

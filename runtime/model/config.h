@@ -11,6 +11,8 @@
 
 namespace ternion {
 
+class JsonFields;
+
 enum class Activation : uint8_t { kRelu2, kSilu };
 // How the inputs of column-parallel layers are quantized (docs/numerics.md).
 enum class InputQuantization : uint8_t { kInt8, kInt4 };
@@ -41,5 +43,7 @@ struct ModelConfig {
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file);
 // From the text of a config.json; `where` names it in errors.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view where);
+// From the fields of a config.json; `text` stays empty.
+absl::StatusOr<ModelConfig> ModelConfigOf(const JsonFields& fields);
 
 }  // namespace ternion

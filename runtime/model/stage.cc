@@ -62,21 +62,31 @@ absl::Status Stage::Forward(absl::Span<const int32_t> ids, absl::Span<const KvSl
   const auto tokens = static_cast<int64_t>(ids.size());
   const int64_t h = config_->shape.hidden;
   const auto x = workspace_.residual.As<float>(ranks_->OwnedRows(tokens).size(), h);
+  TERNION_RETURN_IF_ERROR(MakeInput(ids, x));
+  TERNION_RETURN_IF_ERROR(AllLayers(slices, cache, tokens, x));
+  if (grid_.last_stage()) return absl::OkStatus();
+  const TraceSpan span(trace_, "send");
+  return link_->Send(tokens, x);
+}
+
+absl::Status Stage::MakeInput(absl::Span<const int32_t> ids, TensorView<float> x) {
+  const TraceSpan span(trace_, grid_.first_stage() ? "embed" : "receive");
   if (grid_.first_stage()) {
-    const auto table = weights_->embedding.As<const BFloat16>(weights_->shard.vocab.size(), h);
+    const auto table =
+        weights_->embedding.As<const BFloat16>(weights_->shard.vocab.size(), config_->shape.hidden);
     const TensorView<const int32_t> drawn =
         logits_ == nullptr ? TensorView<const int32_t>() : logits_->drawn();
-    TERNION_RETURN_IF_ERROR(ranks_->EmbedRows(table, config_->shape.vocab, ids, drawn, x));
-  } else {
-    TERNION_RETURN_IF_ERROR(link_->Recv(tokens, x));
+    return ranks_->EmbedRows(table, config_->shape.vocab, ids, drawn, x);
   }
+  return link_->Recv(static_cast<int64_t>(ids.size()), x);
+}
+
+absl::Status Stage::AllLayers(absl::Span<const KvSlice> slices, const KvCache& cache, int64_t tokens,
+                              TensorView<float> x) {
+  const TraceSpan span(trace_, "layers");
   const KvSlices uploaded = backend_->UploadSlices(slices);
-  if (tokens <= kReplayedTokens && !observer_) {
-    TERNION_RETURN_IF_ERROR(ReplayLayers(uploaded, cache, tokens, x));
-  } else {
-    TERNION_RETURN_IF_ERROR(RunLayers(uploaded, cache, tokens, x));
-  }
-  return grid_.last_stage() ? absl::OkStatus() : link_->Send(tokens, x);
+  if (tokens <= kReplayedTokens && !observer_) return ReplayLayers(uploaded, cache, tokens, x);
+  return RunLayers(uploaded, cache, tokens, x);
 }
 
 absl::Status Stage::OpenTable(GatherStrings gather) {
@@ -117,6 +127,7 @@ absl::Status Stage::ReplayLayers(const KvSlices& slices, const KvCache& cache, i
 
 absl::Status Stage::BeginLogits(int64_t tokens, absl::Span<const LogitsRequest> requests,
                                 Logits::TakeWhole take) {
+  const TraceSpan span(trace_, "head");
   const int64_t owned = ranks_->OwnedRows(tokens).size();
   return logits_->Begin(tokens, workspace_.residual.As<float>(owned, config_->shape.hidden), requests, take);
 }

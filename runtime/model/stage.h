@@ -19,6 +19,7 @@
 #include "runtime/model/logits.h"
 #include "runtime/model/weights.h"
 #include "runtime/model/workspace.h"
+#include "runtime/trace/trace.h"
 
 namespace ternion {
 
@@ -45,6 +46,9 @@ class Stage {
   // where TakesDrawn.
   absl::Status Forward(absl::Span<const int32_t> ids, absl::Span<const KvSlice> slices, const KvCache& cache);
 
+  // See Engine::UseTrace.
+  void UseTrace(Trace* trace) { trace_ = trace; }
+
   bool TakesDrawn() const { return grid_.pp == 1 && ranks_->TakesDrawn(); }
   // See TensorParallel::OpenTable; on the first stage.
   absl::Status OpenTable(GatherStrings gather);
@@ -60,6 +64,10 @@ class Stage {
 
  private:
   Stage() = default;
+  // What the stage starts from: embedded ids, or what the previous stage sends.
+  absl::Status MakeInput(absl::Span<const int32_t> ids, TensorView<float> x);
+  absl::Status AllLayers(absl::Span<const KvSlice> slices, const KvCache& cache, int64_t tokens,
+                         TensorView<float> x);
   absl::Status RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens, TensorView<float> x);
   absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                             TensorView<float> x);
@@ -76,6 +84,7 @@ class Stage {
   WireBytes* counters_ = nullptr;
   std::map<uint64_t, WireCount> replayed_bytes_;  // what the recorded step of a key sends
   Observer observer_;
+  Trace* trace_ = nullptr;
 };
 
 }  // namespace ternion

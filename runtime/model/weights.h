@@ -67,6 +67,10 @@ class WeightSource {
 // A Hugging Face folder: config.json, model.safetensors or model.safetensors.index.json with its shards.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenCheckpoint(const std::filesystem::path& folder);
 
+// A GGUF file of a ternary model (docs/numerics.md): architectures bitnet-b1.58, bitnet-25, bitnet and llama, linear
+// layers in I2_S, TQ1_0 or TQ2_0.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenGguf(const std::filesystem::path& path);
+
 // Random weights of the shape that `config_file` (a config.json) gives, the same on every rank count: weights are a
 // function of layer, matrix, row and column. Trits are uniform over -1, 0, 1.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenSynthetic(const std::filesystem::path& config_file);

@@ -6,6 +6,7 @@
 
 #include "kernels/status.h"
 #include "parallel/communicator.h"
+#include "runtime/serving/request_life.h"
 
 namespace ternion {
 
@@ -18,11 +19,30 @@ Coordinator::Coordinator(SchedulerLimits limits, bool samples_here, SendPlan sen
       progress_(std::move(progress)),
       scheduler_(std::move(limits)) {}
 
+void Coordinator::UseTrace(Trace* trace) {
+  trace_ = trace;
+  meter_.UseTrace(trace);
+}
+
+void Coordinator::UseMetrics(ServingMetrics* metrics) {
+  metrics_ = metrics;
+  meter_.UseMetrics(metrics);
+}
+
 absl::StatusOr<uint64_t> Coordinator::Submit(GenerateRequest request, TokenSink sink) {
+  std::shared_ptr<RequestLife> life;
+  if (metrics_ != nullptr || trace_ != nullptr) {
+    life = std::make_shared<RequestLife>(request, std::move(sink), metrics_, trace_);
+    sink = [life](const TokenEvent& event) { life->Take(event); };
+  }
   std::lock_guard lock(mutex_);
   if (!failure_.ok()) return failure_;
   if (!accepts_) return absl::UnavailableError("the server is draining and takes no new requests");
   absl::StatusOr<uint64_t> id = scheduler_.Submit(std::move(request), std::move(sink));
+  if (absl::IsResourceExhausted(id.status())) {
+    return WithRetryAfter(id.status(), completions_.TimeFor(scheduler_.waiting(), StepMeter::Clock::now()));
+  }
+  if (id.ok() && life != nullptr) life->SetId(*id);
   idle_ = false;
   Changed();
   return id;
@@ -126,14 +146,21 @@ void Coordinator::Changed() {
 }
 
 absl::Status Coordinator::StepOnce(std::unique_lock<std::mutex>& lock) {
+  StepMeter::Phase planning(meter_, StepPhase::kPlan);
   std::optional<StepPlan> plan = scheduler_.PlanStep();
   if (!plan) {
     idle_ = true;
     return absl::OkStatus();
   }
+  planning.End(plan->step);
   lock.unlock();
+  StepMeter::Phase sending(meter_, StepPhase::kSend);
   send_plan_(*plan);
+  sending.End(plan->step);
+  meter_.CountStep(plan->tokens());
+  StepMeter::Phase running(meter_, StepPhase::kRun);
   absl::StatusOr<StepResult> result = run_step_(*plan);
+  running.End();
   lock.lock();
   if (!result.ok()) return std::move(result).status();
   if (samples_here_ && take_answers_ == nullptr) results_.push_back(*std::move(result));
@@ -150,10 +177,25 @@ absl::Status Coordinator::TakeOldestAnswers(std::unique_lock<std::mutex>& lock) 
 }
 
 void Coordinator::CommitResults() {
+  StepMeter::Phase committing(meter_, StepPhase::kCommit);
   for (const StepResult& result : std::exchange(results_, {})) {
     for (Scheduler::Notice& notice : scheduler_.Commit(result)) pending_.push_back(std::move(notice));
   }
   idle_ = false;
+  committing.End();
+}
+
+void Coordinator::NoteEnds(Notices& notices) {
+  const auto now = StepMeter::Clock::now();
+  int64_t ended = 0;
+  for (Scheduler::Notice& notice : notices) {
+    TokenEvent& event = notice.event;
+    ended += event.finish || !event.status.ok() ? 1 : 0;
+    const bool never_started = event.started == std::chrono::steady_clock::time_point::max();
+    if (!absl::IsDeadlineExceeded(event.status) || !never_started) continue;
+    event.status = WithRetryAfter(event.status, completions_.TimeFor(scheduler_.waiting(), now));
+  }
+  completions_.Add(ended, now);
 }
 
 bool Coordinator::Overdue() const {
@@ -169,9 +211,15 @@ void Coordinator::ExpireRequests() {
 }
 
 void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {
-  const Notices notices = std::exchange(pending_, {});
+  StepMeter::Phase telling(meter_, StepPhase::kTell);
+  Notices notices = std::exchange(pending_, {});
+  NoteEnds(notices);
   lock.unlock();
-  for (const Scheduler::Notice& notice : notices) notice.sink(notice.event);
+  for (Scheduler::Notice& notice : notices) {
+    notice.event.more_follow = &notice != &notices.back();
+    notice.sink(notice.event);
+  }
+  telling.End();
   lock.lock();
 }
 

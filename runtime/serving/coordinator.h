@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "runtime/serving/request.h"
+#include "runtime/serving/retry_after.h"
 #include "runtime/serving/scheduler.h"
+#include "runtime/serving/step_meter.h"
 #include "runtime/serving/step_plan.h"
 
 namespace ternion {
@@ -39,11 +41,19 @@ class Coordinator final : public Generator {
     take_answers_ = std::move(take_answers);
   }
 
+  // Before Run and Submit: what the loop does and what requests go through is recorded, or counted; both outlive Run.
+  void UseTrace(Trace* trace);
+  void UseMetrics(ServingMetrics* metrics);
+
+  // A full queue's error carries an estimate of when to try again (RetryAfterOf), as does that of a request that waited for
+  // its turn too long.
   absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink) override;
   void Cancel(uint64_t id) override;
   absl::Status Ready() const override;
   int64_t max_model_len() const override { return limits_.max_model_len; }
   int64_t active_requests() const override;
+  // What the loop has taken so far, by phases.
+  StepTimes step_times() const { return meter_.Read(); }
   // KV blocks that no request holds.
   int64_t free_blocks() const;
   SchedulerStats stats() const;
@@ -74,6 +84,8 @@ class Coordinator final : public Generator {
   void CommitResults();
   bool Overdue() const;
   void ExpireRequests();
+  // Counts the requests that have ended, and tells those that waited too long when to come again.
+  void NoteEnds(Notices& notices);
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
   void TellPending(std::unique_lock<std::mutex>& lock);
 
@@ -85,12 +97,17 @@ class Coordinator final : public Generator {
   bool steps_run_ahead_ = false;
   TakeAnswers take_answers_;
 
+  Trace* trace_ = nullptr;
+  ServingMetrics* metrics_ = nullptr;
+  StepMeter meter_;
+
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::atomic<uint64_t> changes_{0};
   Scheduler scheduler_;
   std::vector<StepResult> results_;
   Notices pending_;
+  CompletionRate completions_;
   bool accepts_ = true;
   bool idle_ = true;  // nothing could be planned since the last change
   absl::Status failure_;

@@ -93,6 +93,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
   return engine;
 }
 
+void Engine::UseTrace(Trace* trace) {
+  trace_ = trace;
+  stage_->UseTrace(trace);
+}
+
 absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
   CHECK(!has_begun(), "the steps before were finished");
   TERNION_RETURN_IF_ERROR(Begin(plan));
@@ -100,6 +105,8 @@ absl::StatusOr<StepResult> Engine::Step(const StepPlan& plan) {
 }
 
 absl::Status Engine::Begin(const StepPlan& plan) {
+  TraceSpan span(trace_, "step");
+  span.SetStep(plan.step, plan.tokens(), static_cast<int64_t>(plan.sequences.size()));
   for (uint64_t id : plan.released) hashes_->Forget(id);
   for (const BlockCopy& copy : plan.copies) cache_->Copy(*backend_, copy);
   std::vector<int32_t> ids;
@@ -128,6 +135,7 @@ absl::StatusOr<StepResult> Engine::Finish() {
   Begun begun = std::move(begun_.front());
   begun_.pop_front();
   if (!begun.places.empty()) {
+    const TraceSpan span(trace_, "take answers");
     std::vector<LogitsAnswer> answers = stage_->TakeAnswers();
     for (size_t i = 0; i < answers.size(); ++i) {
       TakeAnswer(std::move(answers[i]), begun.places[i], begun.result);

@@ -18,6 +18,7 @@
 #include "runtime/model/stage.h"
 #include "runtime/model/weights.h"
 #include "runtime/serving/step_plan.h"
+#include "runtime/trace/trace.h"
 
 namespace ternion {
 
@@ -56,6 +57,10 @@ class Engine {
 
   // To be called between steps until it is false: true while messages to the next stage have not left.
   absl::StatusOr<bool> Progress();
+
+  // Steps and their parts are recorded from now on; `trace` outlives the engine's last step. On a device a span is the time
+  // that the host takes to enqueue the work, but for those that wait for answers.
+  void UseTrace(Trace* trace);
 
   // See TensorParallel::UsePeers.
   void UsePeers(std::unique_ptr<PeerExchange> peers) { tensor_parallel_->UsePeers(std::move(peers)); }
@@ -104,6 +109,7 @@ class Engine {
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<LogitsHashes> hashes_;
   std::deque<Begun> begun_;
+  Trace* trace_ = nullptr;
 };
 
 // Channels of float32 a row, for steps of `tokens` rows, that bound all a tensor-parallel group exchanges.

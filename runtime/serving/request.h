@@ -75,6 +75,10 @@ struct TokenEvent {
   std::vector<TokenLogprobs>
       prompt_logprobs;        // with the first token, where asked for: of prompt[1], prompt[2], ...
   int64_t cached_tokens = 0;  // with the first token: of the prompt, found in the prefix cache
+  // Another event follows at once, of this request or another: who wakes readers may do so with that one.
+  bool more_follow = false;
+  // When the request's first step was planned; max() before.
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
 };
 // Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;

@@ -24,6 +24,9 @@ absl::Status CheckLengths(const GenerateRequest& request, const SchedulerLimits&
   if (scores && request.score_targets.size() != request.prompt.size()) {
     return absl::InvalidArgumentError("score_targets must be as long as the prompt");
   }
+  if (scores && request.prompt_logprobs >= 0) {
+    return absl::InvalidArgumentError("a prompt is scored, or told log-probabilities of; not both");
+  }
   return absl::OkStatus();
 }
 

@@ -117,6 +117,7 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, c
 
 TokenEvent Scheduler::TakeToken(Sequence& sequence, const SequenceResult& answer) const {
   TokenEvent event;
+  event.started = sequence.started;
   sequence.tokens.push_back(answer.token);
   sequence.rules.Add(answer.token);
   if (sequence.generated++ == 0) event.cached_tokens = sequence.cached_tokens;
@@ -141,6 +142,7 @@ std::optional<FinishReason> Scheduler::Finished(const Sequence& sequence, int32_
 
 // `event` is its last.
 Scheduler::Notice Scheduler::End(Sequence& sequence, TokenEvent event) {
+  event.started = sequence.started;
   sequences_.End(sequence);
   return {std::move(sequence.sink), std::move(event)};
 }

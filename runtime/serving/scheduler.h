@@ -128,7 +128,7 @@ class Scheduler {
   BlockPool pool_;
   Sequences sequences_;
   std::map<uint64_t, std::vector<Planned>> plans_;
-  bool last_tells_ = false;  // the last plan asks about given tokens: its draws cannot be told by number
+  bool last_tells_ = false;        // of given tokens: the last plan's draws cannot be told by number
   std::vector<BlockCopy> copies_;  // for the next plan
   std::vector<uint64_t> released_;
   SchedulerStats counters_;  // those since the start

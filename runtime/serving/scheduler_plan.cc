@@ -200,6 +200,7 @@ std::vector<int32_t> Scheduler::TargetsOf(const Sequence& sequence, int64_t toke
 // `draws` counts the plan's sequences that sample.
 StepSequence Scheduler::AddToPlan(Planned& planned, int32_t& draws) {
   Sequence& sequence = *planned.sequence;
+  if (sequence.started == TimePoint::max()) sequence.started = std::chrono::steady_clock::now();
   StepSequence share;
   share.id = sequence.id;
   share.position = sequence.planned;

@@ -22,16 +22,17 @@ struct Sequence {
   State state = State::kWaiting;
   // When its limit of waiting or running ends; max: never.
   std::chrono::steady_clock::time_point due = std::chrono::steady_clock::time_point::max();
+  // When its first step was planned; max: it was not yet.
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
 
   std::vector<int32_t> tokens;  // prompt, then what was generated
   SequenceBlocks blocks;
   int64_t planned = 0;  // tokens that are in the cache or on their way
   int64_t plans_in_flight = 0;
   int64_t generated = 0;
-  int64_t awaited = 0;  // tokens that plans in flight draw
-  int32_t draw = 0;     // which of its plan's draws the last of them is
-  int64_t cached_tokens =
-      -1;  // of the prompt, found in the cache when it was first admitted; -1: it was not yet
+  int64_t awaited = 0;         // tokens that plans in flight draw
+  int32_t draw = 0;            // which of its plan's draws the last of them is
+  int64_t cached_tokens = -1;  // of the prompt, found when it was first admitted; -1: it was not yet
   double negative_log_likelihood = 0;
   LogitRules rules;
   std::vector<TokenLogprobs> prompt_logprobs;  // what has come of them
@@ -41,7 +42,7 @@ struct Sequence {
   bool is_decoding() const { return generated + awaited > 0 && unplanned() <= 1; }
   bool has_run() const { return cached_tokens >= 0; }
   bool ended() const { return state == State::kEnded; }
-  // The tokens in the cache, or on their way, whose ids are known.
+  // The tokens that are in the cache or on their way, and whose ids are known.
   absl::Span<const int32_t> known_planned() const {
     return absl::MakeConstSpan(tokens).subspan(0, static_cast<size_t>(planned));
   }

@@ -11,6 +11,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are little-endi
 // The same Visit functions read and write: an archive is one of these two.
 class Writer {
  public:
+  // `expected` bytes, about.
+  explicit Writer(size_t expected) { bytes_.reserve(expected); }
+
   template <typename T>
   void Value(const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -21,6 +24,7 @@ class Writer {
     Value(static_cast<uint32_t>(values.size()));
     for (const T& value : values) each(value);
   }
+  // A vector of plain values, at once: block tables of long contexts are most of a plan.
   template <typename T>
   void Plain(const std::vector<T>& values) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -135,7 +139,7 @@ void VisitPlan(Archive& archive, Plan& plan) {
     archive.Value(copy.from);
     archive.Value(copy.to);
   });
-  archive.Vector(plan.released, [&](auto& id) { archive.Value(id); });
+  archive.Plain(plan.released);
 }
 
 template <typename Archive, typename Result>
@@ -151,10 +155,17 @@ void VisitResult(Archive& archive, Result& result) {
   });
 }
 
+// Of a sequence's share but its vectors' elements; no more than this.
+constexpr size_t kSequenceBytes = sizeof(StepSequence);
+
 }  // namespace
 
 std::string EncodePlan(const StepPlan& plan) {
-  Writer writer;
+  size_t numbers = 2 * plan.copies.size() + 2 * plan.released.size();
+  for (const StepSequence& s : plan.sequences) {
+    numbers += kSequenceBytes / sizeof(int32_t) + s.tokens.size() + s.block_table.size() + s.targets.size();
+  }
+  Writer writer(sizeof(StepPlan) + numbers * sizeof(int32_t));
   VisitPlan(writer, plan);
   return writer.Take();
 }
@@ -168,7 +179,7 @@ absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes) {
 }
 
 std::string EncodeResult(const StepResult& result) {
-  Writer writer;
+  Writer writer(sizeof(StepResult) + result.sequences.size() * sizeof(SequenceResult));
   VisitResult(writer, result);
   return writer.Take();
 }

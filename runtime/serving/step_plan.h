@@ -69,7 +69,14 @@ struct StepResult {
 
 // Frames of the control channel (parallel/control_channel.h). Layout: the fields in order, little-endian, vectors
 // behind a uint32 count. Decoding checks every length; kDataLoss for a malformed frame.
-enum FrameKind : uint32_t { kPlanFrame = 1, kResultFrame = 2, kErrorFrame = 3, kShutdownFrame = 4 };
+// kWireBytesFrame: a rank's counters so far, three int64: reduce, gather, pipeline.
+enum FrameKind : uint32_t {
+  kPlanFrame = 1,
+  kResultFrame = 2,
+  kErrorFrame = 3,
+  kShutdownFrame = 4,
+  kWireBytesFrame = 5
+};
 
 std::string EncodePlan(const StepPlan& plan);
 absl::StatusOr<StepPlan> DecodePlan(std::string_view bytes);

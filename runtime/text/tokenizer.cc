@@ -159,8 +159,13 @@ absl::StatusOr<Parts> ReadParts(const JsonNode& root, const JsonNode& model) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem::path& file) {
-  TERNION_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonFile(file));
-  const JsonNode root(json, file.string());
+  TERNION_ASSIGN_OR_RETURN(const nlohmann::json document, ReadJsonFile(file));
+  return FromJson(document, file.string());
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(const nlohmann::json& document,
+                                                               std::string where) {
+  const JsonNode root(document, std::move(where));
   TERNION_RETURN_IF_ERROR(CheckNormalizer(root));
   TERNION_RETURN_IF_ERROR(CheckDecoder(root));
   TERNION_ASSIGN_OR_RETURN(const JsonNode model, root.Field("model"));

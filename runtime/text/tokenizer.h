@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@ class Tokenizer {
   // kNotFound, kInvalidArgument (malformed), kUnimplemented (a component this class does not know), each
   // naming the file and the component.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& file);
+  // The same from a parsed tokenizer.json that `where` names in errors.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(const nlohmann::json& document,
+                                                             std::string where);
   virtual ~Tokenizer() = default;
 
   // kInvalidArgument with the byte offset when `text` is not UTF-8. `add_special`: what the post-processor

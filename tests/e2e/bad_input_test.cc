@@ -109,6 +109,16 @@ const std::vector<BadCommand> kBadCommands = {
      {"perplexity", DemoModel(), "--tokens=" + SourcePath("tests/data/demo-a4.8/golden.safetensors:nothing")},
      kBadArguments,
      {"golden.safetensors", "nothing"}},
+    {"NoTokenizer",
+     1,
+     {"serve", "--synthetic=" + SourcePath("tests/data/tiny-a4.8.json")},
+     kBadArguments,
+     {"synthetic", "--tokenizer", "tokenizer.json"}},
+    {"LargeTokenizer",
+     1,
+     {"serve", "--synthetic=" + SourcePath("tests/data/tiny-a4.8.json"), "--tokenizer=" + DemoModel()},
+     kBadArguments,
+     {"--tokenizer", "4096 tokens"}},
     {"Port", 1, {"serve", DemoModel(), "--port=99999"}, kBadArguments, {"--port", "99999"}},
 };
 

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tests/support/attention_case.h"
+#include "tests/support/kv_reference.h"
 
 #define TERNION_ISA attention_reference
 #include "kernels/cpu/simd/exp.h"
@@ -11,13 +13,26 @@ namespace {
 
 using cpu::attention_reference::Exp;
 
+constexpr std::array kPackedFormats = {KvFormat::kInt8, KvFormat::kInt4, KvFormat::kInt3, KvFormat::kInt4G32,
+                                       KvFormat::kInt3G32};
+
 class AttentionTest : public BackendTest {
  protected:
   static bool on_cpu() { return GetParam().family == "cpu"; }
-  static std::vector<KvFormat> formats() {
-    if (!GetParam().f32_kv) return {KvFormat::kF16};
-    return {KvFormat::kF32, KvFormat::kF16};
+  // Those that the backend takes for such heads.
+  static std::vector<KvFormat> Formats(const HeadShard& heads) {
+    std::vector<KvFormat> formats = {KvFormat::kF16};
+    if (GetParam().f32_kv) formats.push_back(KvFormat::kF32);
+    if (heads.head_dim % 16 == 0) formats.insert(formats.end(), kPackedFormats.begin(), kPackedFormats.end());
+    return formats;
   }
+  // One query by the textbook, in double, over what the cache has.
+  static std::vector<double> Textbook(const AttentionCase& test, int sequence, int64_t position, int head);
+  // How far a result may lie from it.
+  static double bound() { return on_cpu() ? 1e-5 : 3e-3; }
+  // `got`: the results of the first sequence.
+  static void ExpectTextbook(const AttentionCase& test, const std::vector<float>& got,
+                             const std::vector<int64_t>& positions);
 };
 INSTANTIATE_BACKEND_TEST(AttentionTest);
 
@@ -39,24 +54,46 @@ const float* Row(const AttentionCase& test, int sequence, int64_t position, int 
   return &test.sequences()[sequence].qkv[position * test.width() + head * test.heads().head_dim];
 }
 
-// One query by the textbook, in double.
-std::vector<double> Textbook(const AttentionCase& test, int sequence, int64_t position, int head) {
+std::vector<double> AttentionTest::Textbook(const AttentionCase& test, int sequence, int64_t position,
+                                            int head) {
   const HeadShard& heads = test.heads();
   const int dim = heads.head_dim, kv = heads.LocalKv(head);
-  const float* query = Row(test, sequence, position, head);
-  std::vector<double> out(dim);
-  double total = 0;
+  const auto cached = [&](int64_t j, int column) {
+    return AsCached(test.format(), !GetParam().f32_kv, j, Row(test, sequence, j, column), dim);
+  };
+  const std::vector<float> query = AsQuery(test.query_bits(), Row(test, sequence, position, head), dim);
+  std::vector<double> scores, out(dim);
   for (int64_t j = 0; j <= position; ++j) {
-    const float* key = Row(test, sequence, j, heads.query_heads + kv);
-    const float* value = Row(test, sequence, j, heads.query_heads + heads.kv_heads + kv);
+    const std::vector<float> key = cached(j, heads.query_heads + kv);
     double score = 0;
     for (int d = 0; d < dim; ++d) score += double{query[d]} * key[d];
-    const double weight = std::exp(score / std::sqrt(dim));
+    scores.push_back(score / std::sqrt(dim));
+  }
+  const double most = *std::max_element(scores.begin(), scores.end());
+  double total = 0;
+  for (int64_t j = 0; j <= position; ++j) {
+    const double weight = std::exp(scores[j] - most);
+    const std::vector<float> value = cached(j, heads.query_heads + heads.kv_heads + kv);
     total += weight;
     for (int d = 0; d < dim; ++d) out[d] += weight * value[d];
   }
   for (double& value : out) value /= total;
   return out;
+}
+
+void AttentionTest::ExpectTextbook(const AttentionCase& test, const std::vector<float>& got,
+                                   const std::vector<int64_t>& positions) {
+  const int dim = test.heads().head_dim;
+  for (int64_t position : positions) {
+    for (int head = 0; head < test.heads().query_heads; ++head) {
+      const std::vector<double> want = Textbook(test, 0, position, head);
+      for (int d = 0; d < dim; ++d) {
+        ASSERT_NEAR(got[position * test.out_width() + head * dim + d], want[d], bound())
+            << "format " << static_cast<int>(test.format()) << ", " << dim << " channels, position "
+            << position;
+      }
+    }
+  }
 }
 
 // The same in the contract's order of float operations, from an exact cache.
@@ -109,35 +146,48 @@ std::vector<float> InOrder(const AttentionCase& test, int sequence, int64_t posi
 }
 
 TEST_P(AttentionTest, FollowsTheTextbook) {
-  const std::vector<HeadShard> shards = {Shard(),           Shard(64),         Uneven(),
-                                         Shard(8),          OneKvHead(5, 128), OneKvHead(3, 100),
-                                         OneKvHead(1, 256), OneKvHead(18, 96)};
+  const std::vector<HeadShard> shards = {
+      Shard(),           Shard(64),         Uneven(),          Shard(8),         OneKvHead(5, 128),
+      OneKvHead(3, 100), OneKvHead(1, 256), OneKvHead(18, 96), OneKvHead(7, 80), OneKvHead(2, 16)};
   for (const HeadShard& heads : shards) {
-    for (KvFormat format : formats()) {
-      const double bound = format == KvFormat::kF32 ? 1e-5 : 3e-3;
+    for (KvFormat format : Formats(heads)) {
       const AttentionCase test(heads, format, {150, 3});
-      const auto got = test.Run(backend(), test.OneStep());
-      for (int64_t position : {0, 1, 63, 64, 127, 128, 149}) {
-        for (int head = 0; head < heads.query_heads; ++head) {
-          const std::vector<double> want = Textbook(test, 0, position, head);
-          for (int d = 0; d < heads.head_dim; ++d) {
-            ASSERT_NEAR(got[0][position * test.out_width() + head * heads.head_dim + d], want[d], bound);
-          }
-        }
-      }
+      ExpectTextbook(test, test.Run(backend(), test.OneStep())[0], {0, 1, 63, 64, 127, 128, 149});
     }
   }
 }
 
 TEST_P(AttentionTest, FollowsTheTextbookOverALongContext) {
-  const AttentionCase test(OneKvHead(2, 64), KvFormat::kF16, {700});
-  const auto got = test.Run(backend(), {{{0, 0, 600}}, {{0, 600, 99}}, {{0, 699, 1}}});
-  for (int64_t position : {255, 256, 511, 600, 698, 699}) {
-    for (int head = 0; head < 2; ++head) {
-      const std::vector<double> want = Textbook(test, 0, position, head);
-      for (int d = 0; d < 64; ++d) {
-        ASSERT_NEAR(got[0][position * test.out_width() + head * 64 + d], want[d], 3e-3);
-      }
+  for (KvFormat format : {KvFormat::kF16, KvFormat::kInt3, KvFormat::kInt4G32}) {
+    const AttentionCase test(OneKvHead(2, 64), format, {700});
+    const auto got = test.Run(backend(), {{{0, 0, 600}}, {{0, 600, 99}}, {{0, 699, 1}}});
+    ExpectTextbook(test, got[0], {255, 256, 511, 600, 698, 699});
+  }
+}
+
+TEST_P(AttentionTest, RoundsQueries) {
+  for (KvFormat format : {KvFormat::kF16, KvFormat::kInt4, KvFormat::kInt3G32}) {
+    AttentionCase test(OneKvHead(4, 128), format, {70}, /*query_bits=*/4);
+    test.Change([](int64_t position, float* queries, float*, float*) {
+      if (position == 5) std::fill_n(queries, 128, 0.0f);
+    });
+    ExpectTextbook(test, test.Run(backend(), test.OneStep())[0], {0, 5, 69});
+  }
+}
+
+// Keys whose size differs by more than a half's range, zeros among them, and values likewise.
+TEST_P(AttentionTest, TakesTokensOfAnySize) {
+  for (const HeadShard& heads : {OneKvHead(4, 128), OneKvHead(2, 80)}) {
+    for (KvFormat format : kPackedFormats) {
+      AttentionCase test(heads, format, {130});
+      test.Change([&](int64_t position, float*, float* keys, float* values) {
+        constexpr float kSizes[] = {1, 0, 1e-9f, 1e-4f, 0.1f, 3};
+        for (int d = 0; d < heads.head_dim; ++d) {
+          keys[d] *= kSizes[position % 6];
+          values[d] *= kSizes[position / 6 % 6];
+        }
+      });
+      ExpectTextbook(test, test.Run(backend(), test.OneStep())[0], {0, 1, 2, 63, 64, 100, 129});
     }
   }
 }
@@ -157,9 +207,9 @@ TEST_P(AttentionTest, AddsInTheContractsOrder) {
 }
 
 TEST_P(AttentionTest, BitsDoNotDependOnChunksOrCompany) {
-  for (const HeadShard& heads :
-       {Shard(), Uneven(), OneKvHead(1, 64), OneKvHead(5, 128), OneKvHead(16, 64), OneKvHead(18, 20)}) {
-    for (KvFormat format : formats()) {
+  for (const HeadShard& heads : {Shard(), Uneven(), OneKvHead(1, 64), OneKvHead(5, 128), OneKvHead(16, 64),
+                                 OneKvHead(18, 20), OneKvHead(7, 80)}) {
+    for (KvFormat format : Formats(heads)) {
       const AttentionCase test(heads, format, {190, 70, 1});
       const auto whole = test.Run(backend(), test.OneStep());
       ExpectSame(whole, test.Run(reference(), test.OneStep()));
@@ -178,9 +228,11 @@ TEST_P(AttentionTest, BitsDoNotDependOnChunksOrCompany) {
 
 TEST_P(AttentionTest, LongContextIsTheSameForEveryThreadCount) {
   // Enough blocks that threads share a single query's.
-  const AttentionCase test(OneKvHead(2, 16), KvFormat::kF16, {1500});
-  const std::vector<std::vector<StepPart>> steps = {{{0, 0, 1499}}, {{0, 1499, 1}}};
-  ExpectSame(test.Run(backend(), steps), test.Run(reference(), test.OneStep()));
+  for (KvFormat format : {KvFormat::kF16, KvFormat::kInt3}) {
+    const AttentionCase test(OneKvHead(2, 16), format, {1500});
+    const std::vector<std::vector<StepPart>> steps = {{{0, 0, 1499}}, {{0, 1499, 1}}};
+    ExpectSame(test.Run(backend(), steps), test.Run(reference(), test.OneStep()));
+  }
 }
 
 TEST_P(AttentionTest, LongContextIsTheSameInPieces) {
@@ -225,7 +277,7 @@ TEST_P(AttentionTest, TurnsWritesAndAttendsAtOnce) {
     }
   }
   for (const HeadShard& heads : shards) {
-    for (KvFormat format : formats()) {
+    for (KvFormat format : Formats(heads)) {
       const AttentionCase test(heads, format, {646, 190});
       for (const auto& each : {steps, short_steps}) {
         std::vector<uint8_t> parts_cache, whole_cache;
@@ -296,12 +348,12 @@ TEST_P(AttentionTest, ShapeSeldomChangesWhileASequenceGrows) {
 
 TEST_P(AttentionTest, LargeScoresStayFinite) {
   // Scores of thousands, rising and falling over the blocks: only differences reach the exponential.
-  for (KvFormat format : formats()) {
+  for (KvFormat format : Formats(Shard())) {
     AttentionCase test(Shard(), format, {200});
     test.Scale([](int64_t position) { return 30.0f * static_cast<float>(1 + position * 7 % 5); });
     const std::vector<float> got = test.Run(backend(), test.OneStep())[0];
     for (float value : got) ASSERT_TRUE(std::isfinite(value));
-    if (format == KvFormat::kF16) continue;
+    if (format != KvFormat::kF32) continue;
     const auto begin = got.begin() + 199 * test.out_width() + 1 * 32;
     ExpectClose({begin, begin + 32}, InOrder(test, 0, 199, 1), tolerance());
   }

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "launcher/bench_serve_file.h"
+#include "launcher/output_file.h"
 #include "tests/support/temp_folder.h"
 
 namespace ternion {

@@ -2,6 +2,9 @@
 
 #include "tests/net/server_fixture.h"
 
+#include "net/http_response.h"
+#include "runtime/serving/retry_after.h"
+
 namespace ternion {
 namespace {
 
@@ -210,6 +213,21 @@ TEST(Completions, AFullQueueIs429AndCancelsTheRest) {
   EXPECT_EQ(reply.headers.at("retry-after"), "1");
   EXPECT_EQ(Json(reply)["error"]["type"], "rate_limit_error");
   EXPECT_EQ(server.generator.cancelled(), 2u);
+}
+
+// When to come again is the engine's estimate, whether the queue was full at once or the request waited in vain.
+TEST(Completions, ARefusalSaysWhenToComeAgain) {
+  const absl::Status refusals[] = {absl::ResourceExhaustedError("the queue is full"),
+                                   absl::DeadlineExceededError("it waited too long")};
+  for (const absl::Status& refusal : refusals) {
+    const HttpResponse response =
+        ErrorResponse(ToHttpError(WithRetryAfter(refusal, std::chrono::seconds(17))));
+    EXPECT_EQ(response.status, 429) << refusal;
+    ASSERT_EQ(response.headers.size(), 1u);
+    EXPECT_EQ(response.headers[0].first, "Retry-After");
+    EXPECT_EQ(response.headers[0].second, "17");
+  }
+  EXPECT_EQ(ToHttpError(absl::DeadlineExceededError("it ran too long")).status, 504);
 }
 
 TEST(Completions, AnEngineThatIsNotReadyIs503AndAFaultIs500) {

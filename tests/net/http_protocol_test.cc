@@ -29,7 +29,7 @@ TEST(Routes, AnswerGetAndHead) {
 TEST(Routes, UnknownOnesAre404) {
   TestServer server;
   HttpClient client(server.port());
-  for (const char* target : {"/", "/v1", "/v1/completions/", "/metrics", "/v1/models/demo", "*"}) {
+  for (const char* target : {"/", "/v1", "/v1/completions/", "/v1/models/demo", "*"}) {
     const HttpReply reply = client.Get(target);
     EXPECT_EQ(reply.status, 404) << target;
     EXPECT_EQ(Json(reply)["error"]["type"], "invalid_request_error");
@@ -68,6 +68,22 @@ TEST(Keys, AreNeededEverywhereButForHealth) {
   EXPECT_EQ(client.Get("/v1/models", "Authorization: Bearer first\r\n").status, 200);
   EXPECT_EQ(client.Get("/v1/models", "authorization: bearer second\r\n").status, 200);
   EXPECT_EQ(HttpClient(server.port()).Post(kCompletions, R"({"prompt": "a"})").status, 401);
+}
+
+TEST(Metrics, AreTextAndNeedAKeyUnlessTheyAreOpen) {
+  for (const bool open : {false, true}) {
+    ServerOptions options;
+    options.api_keys = {"key"};
+    options.metrics_open = open;
+    TestServer server({}, options);
+    HttpClient client(server.port());
+    EXPECT_EQ(client.Get("/metrics").status, open ? 200 : 401);
+    const HttpReply reply = client.Get("/metrics", "Authorization: Bearer key\r\n");
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(reply.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    EXPECT_EQ(reply.body, "one 1\n");
+    EXPECT_EQ(client.Post("/metrics", "", "Authorization: Bearer key\r\n").status, 405);
+  }
 }
 
 TEST(RequestIds, AreEchoedOrMade) {

@@ -32,7 +32,7 @@ struct TestServer {
     auto bound = HttpServer::Bind(std::move(options));
     CHECK(bound.ok(), "cannot bind a free port");
     server = *std::move(bound);
-    server->Serve({&generator, &tokenizer, chat.get()});
+    server->Serve({&generator, &tokenizer, chat.get(), [] { return std::string("one 1\n"); }});
   }
 
   uint16_t port() const { return server->port(); }

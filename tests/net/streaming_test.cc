@@ -217,7 +217,9 @@ TEST(Streams, ADisconnectBehindPipelinedRequestsIsNoticed) {
 TEST(Streams, ASlowReaderStallsNobody) {
   FakeGenerator::Behaviour behaviour;
   behaviour.max_model_len = 100000;
-  TestServer server(behaviour);
+  ServerOptions options;
+  options.max_buffered_bytes = 16u << 20;
+  TestServer server(behaviour, options);
   HttpClient slow(server.port());
   slow.Send(PostRequest(kCompletions, R"({"prompt": "0123456789", "stream": true, "max_tokens": 30000})"));
   HttpClient quick(server.port());
@@ -229,6 +231,26 @@ TEST(Streams, ASlowReaderStallsNobody) {
   const std::string text = StreamText(ReadEvents(slow));
   EXPECT_EQ(text.size(), 30000u);
   EXPECT_EQ(text.substr(29990), "0123456789");
+}
+
+// Long before its write times out: what would wait for it is bounded. The other's tokens come all the while.
+TEST(Streams, AClientThatIsTooFarBehindIsDropped) {
+  ServerOptions options;
+  options.max_buffered_bytes = 64u << 10;
+  FakeGenerator::Behaviour behaviour;
+  behaviour.max_model_len = 10000000;
+  TestServer server(behaviour, options);
+  HttpClient silent(server.port());
+  silent.Send(PostRequest(kCompletions, R"({"prompt": "a", "stream": true})"));
+  HttpClient quick(server.port());
+  int rounds = 0;
+  for (; server.generator.cancelled() == 0 && rounds < 10000; ++rounds) {
+    EXPECT_EQ(Json(quick.Post(kCompletions, R"({"prompt": "ab", "max_tokens": 4})"))["choices"][0]["text"],
+              "abab");
+  }
+  EXPECT_TRUE(server.generator.WaitForCancelled(1));
+  EXPECT_GT(rounds, 0);
+  EXPECT_EQ(quick.Get("/health").status, 200);
 }
 
 TEST(Streams, AClientThatTakesNothingIsDropped) {

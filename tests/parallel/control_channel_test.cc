@@ -73,6 +73,22 @@ class Rank0 {
   std::unique_ptr<ControlServer> server_;  // last: its callbacks use the rest
 };
 
+TEST(ControlChannel, TellsHowLongARankHasBeenSilent) {
+  Rank0 rank0(2);
+  EXPECT_FALSE(rank0.server().SilentFor(1).has_value());
+  auto one = *rank0.Connect(1);
+  ASSERT_TRUE(rank0.server().WaitForAll(kPatience).ok());
+  ASSERT_TRUE(rank0.server().SilentFor(1).has_value());
+  EXPECT_LT(*rank0.server().SilentFor(1), kPatience);
+  std::this_thread::sleep_for(milliseconds(20));
+  one->Send({1, "a word"});
+  rank0.WaitForFrames(1, 1);
+  EXPECT_LT(*rank0.server().SilentFor(1), kPatience);
+  one->Stop();
+  EXPECT_FALSE(rank0.WaitForLoss(1).ok());
+  EXPECT_FALSE(rank0.server().SilentFor(1).has_value());
+}
+
 TEST(ControlChannel, FramesGoBothWaysInOrder) {
   constexpr uint32_t kFrames = 2000;
   Rank0 rank0(3);

@@ -6,8 +6,8 @@
 
 namespace ternion {
 
-AttentionCase::AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths)
-    : heads_(heads), format_(format) {
+AttentionCase::AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths, int query_bits)
+    : heads_(heads), format_(format), query_bits_(query_bits) {
   for (int64_t tokens : lengths) blocks_ += (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
   blocks_ += 2;  // nobody's
   std::vector<int32_t> free(blocks_);
@@ -28,6 +28,17 @@ void AttentionCase::Scale(const std::function<float(int64_t)>& factor) {
   for (TestSequence& sequence : sequences_) {
     for (size_t i = 0; i < sequence.qkv.size(); ++i)
       sequence.qkv[i] *= factor(static_cast<int64_t>(i) / width());
+  }
+}
+
+void AttentionCase::Change(const std::function<void(int64_t, float*, float*, float*)>& change) {
+  const int64_t keys = int64_t{heads_.query_heads} * heads_.head_dim;
+  const int64_t values = keys + int64_t{heads_.kv_heads} * heads_.head_dim;
+  for (TestSequence& sequence : sequences_) {
+    for (int64_t position = 0; position < sequence.tokens; ++position) {
+      float* const row = &sequence.qkv[position * width()];
+      change(position, row, row + keys, row + values);
+    }
   }
 }
 
@@ -59,6 +70,10 @@ std::vector<KvSlice> AttentionCase::SlicesOf(const std::vector<StepPart>& step) 
 
 size_t AttentionCase::cache_bytes() const {
   return blocks_ * heads_.kv_heads * KvHeadBytes(format_, heads_.head_dim);
+}
+
+KvLayer AttentionCase::Cache(const DeviceMatrix<uint8_t>& memory) const {
+  return {memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim, query_bits_};
 }
 
 DeviceMatrix<float> AttentionCase::Angles(Backend& backend) const {
@@ -99,7 +114,7 @@ std::vector<std::vector<float>> AttentionCase::Run(Backend& backend,
                                                    const std::vector<std::vector<StepPart>>& steps,
                                                    StepMeans means, std::vector<uint8_t>* cache_after) const {
   const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
-  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
+  const KvLayer cache = Cache(memory);
   std::vector<std::vector<float>> out;
   for (const TestSequence& sequence : sequences_) out.emplace_back(sequence.tokens * out_width(), NAN);
   for (const std::vector<StepPart>& step : steps) RunStep(backend, cache, step, means, &out);
@@ -110,7 +125,7 @@ std::vector<std::vector<float>> AttentionCase::Run(Backend& backend,
 std::vector<std::vector<float>> AttentionCase::RunReplayed(Backend& backend, int64_t prompt,
                                                            StepMeans means) const {
   const DeviceMatrix<uint8_t> memory(backend, 1, cache_bytes(), std::vector<uint8_t>(cache_bytes(), 0xff));
-  const KvLayer cache{memory.view().data(), format_, blocks_, heads_.kv_heads, heads_.head_dim};
+  const KvLayer cache = Cache(memory);
   const auto sequences = static_cast<int64_t>(sequences_.size());
   int64_t tokens = sequences_[0].tokens;
   for (const TestSequence& sequence : sequences_) tokens = std::min(tokens, sequence.tokens);

@@ -26,13 +26,16 @@ struct StepPart {
 // The operations of a step: without rotation, with it, and the same by one operation.
 enum class StepMeans { kWriteAttend, kTurnWriteAttend, kAtOnce };
 
-// Sequences over one layer's cache, whose memory is NaN wherever nothing was written.
+// Sequences over one layer's cache, all bits of which are set (NaN, in floats) wherever nothing was written.
 class AttentionCase {
  public:
-  AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths);
+  AttentionCase(HeadShard heads, KvFormat format, std::vector<int64_t> lengths, int query_bits = 0);
 
   // Multiplies the queries, keys and values of every position by factor(position).
   void Scale(const std::function<float(int64_t position)>& factor);
+  // Lets `change` write a position's queries, keys or values: [heads * head_dim] each.
+  void Change(
+      const std::function<void(int64_t position, float* queries, float* keys, float* values)>& change);
 
   // Runs steps on a backend from an empty cache. The result is [sequences][tokens, query_heads * head_dim], NaN
   // where no step went; `cache_after`: the cache's bytes in the end.
@@ -49,6 +52,8 @@ class AttentionCase {
   std::vector<std::vector<StepPart>> OneStep() const;
 
   const HeadShard& heads() const { return heads_; }
+  KvFormat format() const { return format_; }
+  int query_bits() const { return query_bits_; }
   const std::vector<TestSequence>& sequences() const { return sequences_; }
   int64_t width() const { return (heads_.query_heads + 2 * heads_.kv_heads) * int64_t{heads_.head_dim}; }
   int64_t out_width() const { return heads_.query_heads * int64_t{heads_.head_dim}; }
@@ -67,11 +72,13 @@ class AttentionCase {
   std::vector<float> RowsOf(const std::vector<StepPart>& step) const;
   std::vector<KvSlice> SlicesOf(const std::vector<StepPart>& step) const;
   size_t cache_bytes() const;
+  KvLayer Cache(const DeviceMatrix<uint8_t>& memory) const;
   void RunStep(Backend& backend, const KvLayer& cache, const std::vector<StepPart>& step, StepMeans means,
                std::vector<std::vector<float>>* out) const;
 
   HeadShard heads_;
   KvFormat format_;
+  int query_bits_;
   int64_t blocks_ = 0;
   std::vector<TestSequence> sequences_;
 };

@@ -25,7 +25,9 @@ struct BackendCase {
   // How far results may lie from a float reference that adds in the contract's order, relative; 0: the same
   // bits.
   float tolerance = 0;
-  bool f32_kv = true;  // Attention takes a cache of KvFormat::kF32
+  // Attention takes a cache of KvFormat::kF32, and the values of other formats as float32. Else these are rounded to
+  // float16.
+  bool f32_kv = true;
 };
 void PrintTo(const BackendCase& backend, std::ostream* out);
 

@@ -31,6 +31,7 @@ LocalCluster::LocalCluster(WeightSource& source, const Options& options) {
   limits.blocks = options.engine.kv_blocks;
   limits.vocab = config.shape.vocab;
   limits.micro_batches = options.micro_batches > 0 ? options.micro_batches : options.pp;
+  limits.prefix_caching = options.prefix_caching;
   limits.plans_ahead = options.plans_ahead;
   CHECK(!options.plans_ahead || ranks_[0]->engine->TakesDrawn(), "this grid cannot plan ahead");
   if (options.eos) limits.eos_ids = config.eos_ids;

@@ -24,6 +24,7 @@ class LocalCluster {
     int micro_batches = 0;  // plans in flight; 0: as many as stages
     EngineOptions engine;
     int64_t max_sequences = 64;
+    bool prefix_caching = true;
     bool plans_ahead = false;  // one rank alone
     bool eos = true;           // whether the model's end-of-sequence ids end a request
   };

@@ -9,8 +9,6 @@ namespace ternion::cpu::TERNION_ISA {
 namespace {
 
 constexpr int kTokens = kAttentionTokens;
-// Channels of a score that are added before they meet the others: shorter chains round less.
-constexpr int kScoreSegment = 16;
 // Vectors of results that a tile of four rows holds in registers.
 constexpr int kTileVecs = kLanes == 16 ? 4 : 2;
 constexpr int kTile = kTileVecs * kLanes;

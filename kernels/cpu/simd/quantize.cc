@@ -37,6 +37,28 @@ void QuantizeInt4(const float* __restrict x, float factor, int64_t n, int8_t* __
   for (int64_t i = 0; i < n; ++i) codes[i] = static_cast<int8_t>(ClippedRint(x[i] * factor, -8, 7));
 }
 
+// Integers that are ordered as the floats are, so that minima and maxima vectorize. Its own inverse.
+int32_t Ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+
+void Range(const float* x, int64_t n, float* minimum, float* maximum) {
+  int32_t low = 0x7fffffff, high = -0x7fffffff - 1;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t order = Ordered(__builtin_bit_cast(int32_t, x[i] == x[i] ? x[i] : 0.0f));
+    low = order < low ? order : low;
+    high = order > high ? order : high;
+  }
+  *minimum = __builtin_bit_cast(float, Ordered(low));
+  *maximum = __builtin_bit_cast(float, Ordered(high));
+}
+
+void Quantize(const float* __restrict x, float minimum, float factor, int low, int high, int64_t n,
+              int8_t* __restrict codes) {
+  const float least = static_cast<float>(low), most = static_cast<float>(high);
+  for (int64_t i = 0; i < n; ++i) {
+    codes[i] = static_cast<int8_t>(ClippedRint((x[i] - minimum) * factor, least, most));
+  }
+}
+
 void PackInt4(const int8_t* __restrict codes, int64_t bytes, uint8_t* __restrict packed) {
   for (int64_t i = 0; i < bytes; ++i) {
     packed[i] = static_cast<uint8_t>((codes[2 * i] & 15) | (codes[2 * i + 1] << 4));
@@ -72,7 +94,8 @@ void ZeroBelow(float threshold, int64_t n, float* x) {
 
 }  // namespace
 
-const QuantizeKernels kQuantizeKernels = {AbsMax,     AbsSum,     QuantizeInt8, QuantizeInt4, PackInt4,
-                                          UnpackInt4, HighHalves, CountAtLeast, ZeroBelow};
+const QuantizeKernels kQuantizeKernels = {AbsMax,     AbsSum,       QuantizeInt8, QuantizeInt4,
+                                          Range,      Quantize,     PackInt4,     UnpackInt4,
+                                          HighHalves, CountAtLeast, ZeroBelow};
 
 }  // namespace ternion::cpu::TERNION_ISA

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -10,6 +11,8 @@
 #include <thread>
 
 #include "kernels/check.h"
+#include "runtime/serving/serving_metrics.h"
+#include "tests/support/prometheus_text.h"
 
 namespace ternion {
 namespace {
@@ -48,6 +51,69 @@ TEST(Coordinator, RunsToTheEndAndDrains) {
   EXPECT_TRUE(absl::IsUnavailable(coordinator.Submit(Request(3, 4), [](const TokenEvent&) {}).status()));
   EXPECT_TRUE(coordinator.Run().ok());
   EXPECT_EQ(tokens, (std::vector<int32_t>{3, 4, 5, 6}));
+}
+
+TEST(Coordinator, MeasuresWhatItTakesForAStep) {
+  constexpr auto kSending = std::chrono::milliseconds(2);
+  constexpr auto kRunning = std::chrono::milliseconds(5);
+  ServingMetrics metrics("demo");
+  Trace trace;
+  Coordinator coordinator(
+      Limits(), true, [&](const StepPlan&) { std::this_thread::sleep_for(kSending); },
+      [&](const StepPlan& plan) {
+        std::this_thread::sleep_for(kRunning);
+        return Count(plan);
+      });
+  coordinator.UseMetrics(&metrics);
+  coordinator.UseTrace(&trace);
+  ASSERT_TRUE(coordinator.Submit(Request(3, 4), [](const TokenEvent&) {}).ok());
+  coordinator.Drain();
+  EXPECT_TRUE(coordinator.Run().ok());
+  const StepTimes times = coordinator.step_times();
+  EXPECT_EQ(times.steps, 4);
+  EXPECT_GE(times.phases[static_cast<size_t>(StepPhase::kRun)], 4 * kRunning);
+  EXPECT_GE(times.Coordinator(), 4 * kSending);
+  EXPECT_EQ((times - times).Coordinator().count(), 0);
+  const Samples samples = ParsePrometheus(metrics.Text());
+  for (const char* phase : {"plan", "send", "run", "coordinator"}) {
+    EXPECT_EQ(ValueOf(samples, std::string("ternion:step_seconds_count{phase=\"") + phase + "\"}"), 4);
+  }
+  EXPECT_GE(ValueOf(samples, "ternion:step_seconds_sum{phase=\"coordinator\"}"), 0.008);
+  EXPECT_EQ(ValueOf(samples, "vllm:time_to_first_token_seconds_count{model_name=\"demo\"}"), 1);
+  EXPECT_EQ(std::count_if(trace.spans().begin(), trace.spans().end(),
+                          [](const Trace::Span& span) { return std::string(span.name) == "plan"; }),
+            4);
+}
+
+TEST(Coordinator, ARefusedRequestIsToldWhenToComeAgain) {
+  SchedulerLimits limits = Limits();
+  limits.max_queue = 1;
+  Coordinator coordinator(
+      limits, true, [](const StepPlan&) {}, Count);
+  ASSERT_TRUE(coordinator.Submit(Request(3, 4), [](const TokenEvent&) {}).ok());
+  const absl::Status refused = coordinator.Submit(Request(3, 4), [](const TokenEvent&) {}).status();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_EQ(RetryAfterOf(refused), CompletionRate::kUnknown);
+}
+
+TEST(Coordinator, OneThatWaitedTooLongIsToldWhenToComeAgain) {
+  SchedulerLimits limits = Limits();
+  limits.max_sequences = 1;
+  Coordinator coordinator(
+      limits, true, [](const StepPlan&) {},
+      [](const StepPlan& plan) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        return Count(plan);
+      });
+  ASSERT_TRUE(coordinator.Submit(Request(3, 50), [](const TokenEvent&) {}).ok());
+  GenerateRequest hurried = Request(3, 1);
+  hurried.queue_deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  absl::Status told;
+  ASSERT_TRUE(coordinator.Submit(hurried, [&](const TokenEvent& e) { told = e.status; }).ok());
+  coordinator.Drain();
+  EXPECT_TRUE(coordinator.Run().ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(told));
+  EXPECT_TRUE(RetryAfterOf(told).has_value());
 }
 
 // The engine takes the next plan before it has answered the last.

@@ -1,4 +1,4 @@
-#include "launcher/bench_serve_file.h"
+#include "launcher/output_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -39,13 +39,18 @@ absl::Status OutputFile::Fail(std::string_view doing) const {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", ToAbsl(doing), " ", path_));
 }
 
-absl::Status OutputFile::Commit(std::string_view content) {
+absl::Status OutputFile::Append(std::string_view content) {
   while (!content.empty()) {
     const ssize_t written = write(file_, content.data(), content.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return Fail("write");
     content.remove_prefix(static_cast<size_t>(written));
   }
+  return absl::OkStatus();
+}
+
+absl::Status OutputFile::Commit(std::string_view content) {
+  TERNION_RETURN_IF_ERROR(Append(content));
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return Fail("rename the finished file to");
   close(file_);
   file_ = -1;

@@ -21,6 +21,8 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   // kResourceExhausted, kUnknown: the disk is full, say.
+  absl::Status Append(std::string_view content);
+  // Appends, then gives the file its name.
   absl::Status Commit(std::string_view content);
 
  private:

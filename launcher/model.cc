@@ -1,0 +1,64 @@
+#include "launcher/model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "kernels/status.h"
+#include "runtime/checkpoint/gguf.h"
+#include "runtime/text/gguf_tokenizer.h"
+
+namespace ternion {
+namespace {
+
+constexpr char kExtension[] = ".gguf";
+
+std::vector<std::string> GgufFilesIn(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == kExtension) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// The .gguf file that MODEL means; nothing when it means a Hugging Face folder.
+absl::StatusOr<std::optional<std::filesystem::path>> GgufOf(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (model.extension() == kExtension && !std::filesystem::is_directory(model, ignored)) return model;
+  if (std::filesystem::is_regular_file(model, ignored)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(model.string(), ": is a file; MODEL is a folder with a config.json, or a .gguf file"));
+  }
+  if (std::filesystem::exists(model / "config.json", ignored)) return std::nullopt;
+  const std::vector<std::string> names = GgufFilesIn(model);
+  if (names.empty()) return std::nullopt;
+  if (names.size() == 1) return model / names[0];
+  return absl::InvalidArgumentError(absl::StrCat(model.string(), ": holds ", names.size(), " .gguf files (",
+                                                 absl::StrJoin(names, ", "), "); name one of them"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
+  if (!options.synthetic.empty()) return OpenSynthetic(options.synthetic);
+  TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(options.model));
+  return gguf.has_value() ? OpenGguf(*gguf) : OpenCheckpoint(options.model);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model) {
+  const std::filesystem::path json = std::filesystem::path(model) / "tokenizer.json";
+  std::error_code ignored;
+  if (std::filesystem::exists(json, ignored)) return Tokenizer::Load(json);
+  TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(model));
+  if (!gguf.has_value()) return Tokenizer::Load(json);
+  TERNION_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
+  return MakeGgufTokenizer(file.contents);
+}
+
+}  // namespace ternion

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "launcher/options.h"
+#include "runtime/model/weights.h"
+#include "runtime/text/tokenizer.h"
+
+namespace ternion {
+
+// Opens the model that the options name: a Hugging Face folder, a .gguf file or a folder that holds one and no
+// config.json, or a synthetic one.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
+
+// The tokenizer of a folder: its tokenizer.json, or else its .gguf file's; or that of a .gguf file.
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model);
+
+}  // namespace ternion

@@ -1,0 +1,51 @@
+#include "runtime/serving/request_life.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/serving/serving_metrics.h"
+
+namespace ternion {
+
+RequestLife::RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics,
+                         Trace* trace)
+    : sink_(std::move(sink)), metrics_(metrics), trace_(trace) {
+  times_.arrived = std::chrono::steady_clock::now();
+  times_.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+}
+
+// The sink goes first: what it enqueues is on its way while this is counted.
+void RequestLife::Take(const TokenEvent& event) {
+  sink_(event);
+  times_.started = std::min(times_.started, event.started);
+  const auto now = std::chrono::steady_clock::now();
+  if (event.token >= 0) TakeToken(now);
+  if (!event.finish && event.status.ok()) return;
+  times_.ended = now;
+  End(event);
+}
+
+void RequestLife::TakeToken(std::chrono::steady_clock::time_point now) {
+  const bool first = times_.generated_tokens++ == 0;
+  const auto before = std::exchange(times_.last_token, now);
+  if (first) times_.first_token = now;
+  if (metrics_ == nullptr) return;
+  first ? metrics_->ObserveFirstToken(times_) : metrics_->ObserveToken(now - before);
+}
+
+void RequestLife::End(const TokenEvent& event) {
+  if (metrics_ != nullptr && event.status.ok()) metrics_->ObserveEnd(times_, *event.finish);
+  if (trace_ != nullptr) AddToTrace();
+}
+
+void RequestLife::AddToTrace() const {
+  const auto add = [&](const char* name, RequestTimes::Time begin, RequestTimes::Time end, int64_t tokens) {
+    if (begin < end) trace_->Add({name, Trace::Track::kRequests, begin, end, id_, tokens});
+  };
+  const auto until = [&](RequestTimes::Time time) { return std::min(time, times_.ended); };
+  add("queued", times_.arrived, until(times_.started), -1);
+  add("prefill", times_.started, until(times_.first_token), times_.prompt_tokens);
+  add("decode", times_.first_token, times_.ended, times_.generated_tokens);
+}
+
+}  // namespace ternion

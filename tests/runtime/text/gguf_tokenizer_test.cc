@@ -1,0 +1,93 @@
+#include "runtime/text/gguf_tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "runtime/text/gguf_pre_tokenizer.h"
+#include "tests/runtime/checkpoint/demo_gguf.h"
+#include "tests/runtime/checkpoint/sound_gguf.h"
+
+namespace ternion {
+namespace {
+
+std::unique_ptr<Tokenizer> Make(const GgufTestFile& file) {
+  const std::string bytes = file.Bytes();
+  const auto gguf = Gguf::Parse(AsBytes(bytes), "model.gguf");
+  EXPECT_TRUE(gguf.ok()) << gguf.status();
+  auto tokenizer = MakeGgufTokenizer(*gguf);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return tokenizer.ok() ? *std::move(tokenizer) : nullptr;
+}
+
+// No tokenizer.ggml.pre and no add_bos_token: the vocabulary is known for Llama 3's.
+TEST(GgufTokenizer, IsTheTokenizerItWasMadeFrom) {
+  GgufTestFile file;
+  AddDemoTokenizer(file);
+  const std::unique_ptr<Tokenizer> gguf = Make(file);
+  ASSERT_NE(gguf, nullptr);
+  const auto json = Tokenizer::Load(std::string(TERNION_SOURCE_DIR) + "/configs/demo/tokenizer.json");
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ(gguf->vocab_size(), (*json)->vocab_size());
+  for (int32_t id = 0; id < gguf->vocab_size(); ++id) {
+    EXPECT_EQ(gguf->TokenBytes(id), (*json)->TokenBytes(id));
+    EXPECT_EQ(gguf->IsSpecial(id), (*json)->IsSpecial(id));
+  }
+  for (const char* path : {"README.md", "docs/numerics.md", "runtime/text/pre_tokenizer.cc"}) {
+    const std::string text = ReadSource(path) + "<|eot_id|> <|begin_of_text|>";
+    EXPECT_EQ(*gguf->Encode(text, true), *(*json)->Encode(text, true));
+    EXPECT_EQ(*gguf->EncodePlain(text), *(*json)->EncodePlain(text));
+  }
+}
+
+TEST(GgufTokenizer, PutsInFrontAndBehindWhatTheFileSays) {
+  GgufTestFile file = SoundGguf();
+  const auto ids = [&] { return *Make(file)->Encode("abc", true); };
+  EXPECT_EQ(ids(), (std::vector<int32_t>{5, 4}));
+  file.Key("tokenizer.ggml.add_eos_token") = GgufBool(1);
+  EXPECT_EQ(ids(), (std::vector<int32_t>{5, 4, 6}));
+  file.Key("tokenizer.ggml.add_bos_token") = GgufBool(0);
+  EXPECT_EQ(ids(), (std::vector<int32_t>{4, 6}));
+  std::erase_if(file.keys, [](const auto& key) { return key.first.find("add_") != key.first.npos; });
+  EXPECT_EQ(ids(), (std::vector<int32_t>{4}));
+  file.Key("tokenizer.ggml.pre") = GgufText("llama-bpe");
+  EXPECT_EQ(ids(), (std::vector<int32_t>{5, 4}));
+}
+
+TEST(GgufTokenizer, TakesTokensForWhatTheirTypesSay) {
+  GgufTestFile file = SoundGguf();
+  file.Key("tokenizer.ggml.token_type") = GgufI32s({1, 1, 1, 1, 4, 3, 2, 5});
+  const std::unique_ptr<Tokenizer> tokenizer = Make(file);
+  EXPECT_EQ(*tokenizer->Encode("ab", false), (std::vector<int32_t>{3}));
+  EXPECT_EQ(*tokenizer->Encode("aabc<s></s>", false), (std::vector<int32_t>{0, 4, 5, 6}));
+  EXPECT_EQ(*tokenizer->Encode("[PAD7]", false), std::vector<int32_t>());  // fills the vocabulary up, no more
+  EXPECT_FALSE(tokenizer->IsSpecial(4));
+  EXPECT_TRUE(tokenizer->IsSpecial(5));
+  EXPECT_TRUE(tokenizer->IsSpecial(6));
+  EXPECT_EQ(tokenizer->Decode({3, 4, 5, 7}, false), "ababc<s>");
+}
+
+TEST(GgufTokenizer, KnownWaysToCutWordsAllCompile) {
+  for (const char* name : {"default",   "llama-bpe", "llama3",    "llama-v3",         "falcon3",
+                           "falcon-h1", "dbrx",      "smaug-bpe", "falcon",           "gpt-2",
+                           "phi-2",     "mpt",       "olmo",      "starcoder",        "refact",
+                           "command-r", "smollm",    "qwen2",     "deepseek-r1-qwen", "stablelm2"}) {
+    GgufTestFile file = SoundGguf();
+    file.Key("tokenizer.ggml.pre") = GgufText(name);
+    ASSERT_NE(Make(file), nullptr) << name;
+    EXPECT_NE(FindGgufPreTokenizer(name), nullptr);
+  }
+  EXPECT_EQ(FindGgufPreTokenizer("bert-bge"), nullptr);
+}
+
+TEST(GgufTokenizer, ChatTemplatesAreOptional) {
+  GgufTestFile file = SoundGguf();
+  std::erase_if(file.keys, [](const auto& key) { return key.first == "tokenizer.chat_template"; });
+  const std::string bytes = file.Bytes();
+  EXPECT_EQ(GgufChatTemplate(*Gguf::Parse(AsBytes(bytes), "model.gguf")), "");
+}
+
+}  // namespace
+}  // namespace ternion
