@@ -59,6 +59,17 @@ struct LogprobRow {
   bool operator==(const LogprobRow&) const = default;
 };
 
+// A column that may be drawn from a row whose columns are spread over devices, counted on from the first device's. A list
+// of them may end with some of -infinity, whose column has no meaning.
+struct Candidate {
+  float logit = 0;
+  int32_t column = 0;
+
+  bool operator==(const Candidate&) const = default;
+};
+// Columns whose weights are added before those of other columns (Backend::Sample, Backend::WeighSegments).
+inline constexpr int64_t kVocabSegment = 256;
+
 // Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
 // unless a name says `host`. Operations run in the order they are called; Synchronize waits for the last.
 //
@@ -229,6 +240,31 @@ class Backend {
   // CUDA: weights rounded to multiples of 2^-40 and added exactly.
   virtual void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
                       TensorView<int32_t> ids) = 0;
+
+  // What devices that hold columns of the same rows do instead, to draw what Sample draws from whole rows
+  // (runtime/model/draws.h).
+
+  // lists[t] = the counts_host[t] largest logits of row t, 1 <= count <= k, equal ones the lower column first; ascending by
+  // column, which counts from `first`.                           logits [T, n], lists [T, k]
+  virtual void Shortlist(TensorView<const float> logits, int64_t first, absl::Span<const int32_t> counts_host,
+                         TensorView<Candidate> lists) = 0;
+  // ids[t] = the column that Sample draws from a row that holds these logits, and -infinity in its other columns.
+  //                                                              lists [T, any], ascending, ids [1, T]
+  virtual void SampleListed(TensorView<const Candidate> lists, absl::Span<const SampleRow> rows_host,
+                            TensorView<int32_t> ids) = 0;
+  // sums[t][s] = what the columns [kVocabSegment * s, kVocabSegment * (s + 1)) of a row weigh in Sample together, in the
+  // backend's own numbers; the row's largest logit is that of lists[t]. top_k and top_p play no part. Rows that take the
+  // largest are left out; behind the segments are zeros.
+  //                                                              logits [T, n], lists [T, any], sums [T, any]
+  virtual void WeighSegments(TensorView<const float> logits, TensorView<const Candidate> lists,
+                             absl::Span<const SampleRow> rows_host, TensorView<uint64_t> sums) = 0;
+  // found[t][0] = {0, the column that Sample draws} if it is one of this device's, else -infinity; the others of found[t]
+  // are -infinity. sums[t] holds all devices' WeighSegments, this one's from `own` on. A row that takes the largest has
+  // ids[t] for its column, on every device.
+  //                     logits, lists as above, sums [T, any], ids [1, T], found [T, any]
+  virtual void DrawSpread(TensorView<const float> logits, int64_t first, TensorView<const Candidate> lists,
+                          TensorView<const uint64_t> sums, int64_t own, absl::Span<const SampleRow> rows_host,
+                          TensorView<const int32_t> ids, TensorView<Candidate> found) = 0;
 
   // Wire formats of float rows (NUMERICS). One row of n channels takes WireRowBytes(format, n) bytes.
   // int8: per 128 channels a bf16 scale s = absmax / 127 rounded up to bf16, code = clip(rint(x / s), -127, 127).

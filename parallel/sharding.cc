@@ -5,13 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/backend.h"
 #include "kernels/check.h"
 
 namespace ternion {
 namespace {
 
-constexpr int64_t kMostSegment = 32;    // channels of a sum-of-squares segment
-constexpr int64_t kVocabSegment = 256;  // ids of a sampler's segment
+constexpr int64_t kMostSegment = 32;  // channels of a sum-of-squares segment
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t FfnSegments(const ModelShape& shape) { return shape.ffn / std::gcd(kMostSegment, shape.ffn); }

@@ -97,6 +97,15 @@ class CudaBackend final : public Backend {
                 TensorView<float> logprobs) override;
   void Sample(TensorView<const float> logits, absl::Span<const SampleRow> rows_host,
               TensorView<int32_t> ids) override;
+  void Shortlist(TensorView<const float> logits, int64_t first, absl::Span<const int32_t> counts_host,
+                 TensorView<Candidate> lists) override;
+  void SampleListed(TensorView<const Candidate> lists, absl::Span<const SampleRow> rows_host,
+                    TensorView<int32_t> ids) override;
+  void WeighSegments(TensorView<const float> logits, TensorView<const Candidate> lists,
+                     absl::Span<const SampleRow> rows_host, TensorView<uint64_t> sums) override;
+  void DrawSpread(TensorView<const float> logits, int64_t first, TensorView<const Candidate> lists,
+                  TensorView<const uint64_t> sums, int64_t own, absl::Span<const SampleRow> rows_host,
+                  TensorView<const int32_t> ids, TensorView<Candidate> found) override;
   void EncodeInt8(TensorView<const float> x, TensorView<uint8_t> wire) override;
   void EncodeInt4(TensorView<const float> x, TensorView<uint8_t> wire) override;
   void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;

@@ -1,6 +1,4 @@
-// The head, and the largest logit.
-//
-// Head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles
+// The head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles
 // of 8 rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits: a kernel splits x
 // into them in the order of the operands, and spans of them pass through shared memory. Of the table each
 // lane loads its own operands, 16 bytes at a time, a batch ahead: the sum over channels is taken in an order
@@ -240,96 +238,6 @@ void LaunchLogits(CudaBackend& backend, HeadArguments arguments) {
          {dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads), Shape::kBytes}, arguments);
 }
 
-// A number and where it stands; nothing yet.
-struct Largest {
-  float value = -INFINITY;
-  int32_t index = INT32_MAX;
-
-  __device__ __forceinline__ void Take(float v, int32_t i) {
-    if (v > value || (v == value && i < index)) {
-      value = v;
-      index = i;
-    }
-  }
-  __device__ __forceinline__ void TakeWarp() {
-#pragma unroll
-    for (int half = kWarp / 2; half > 0; half /= 2) {
-      const float v = __shfl_xor_sync(kAllLanes, value, half);
-      Take(v, __shfl_xor_sync(kAllLanes, index, half));
-    }
-  }
-};
-
-constexpr int kArgMaxThreads = 256;
-constexpr int kArgMaxWarps = kArgMaxThreads / kWarp;
-// A row's parts: they fill half a device.
-constexpr int kFewRows = 8, kPartsOfFew = 64, kPartsOfMany = 16;
-
-struct ArgMaxWork {
-  const float* logits = nullptr;
-  int64_t vocab = 0;
-  float* values = nullptr;      // [rows, parts]
-  int32_t* indices = nullptr;   // [rows, parts]
-  int32_t* arrivals = nullptr;  // [rows]: parts that are done
-  int32_t* ids = nullptr;
-};
-
-// The largest of part x of row y, in thread 0.
-template <bool kAligned>
-__device__ __forceinline__ Largest LargestOfPart(const ArgMaxWork& work) {
-  __shared__ float warp_values[kArgMaxWarps];
-  __shared__ int32_t warp_indices[kArgMaxWarps];
-  const float* const row = work.logits + blockIdx.y * work.vocab;
-  Largest largest;
-#pragma unroll 4
-  for (int64_t i = (int64_t{blockIdx.x} * kArgMaxThreads + threadIdx.x) * 4; i < work.vocab;
-       i += int64_t{gridDim.x} * kArgMaxThreads * 4) {
-    const Four<float> four = LoadFour<kAligned>(row + i, work.vocab - i);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (kAligned || i + j < work.vocab) largest.Take(four.v[j], static_cast<int32_t>(i + j));
-    }
-  }
-  largest.TakeWarp();
-  if (Lane() == 0) {
-    warp_values[WarpIndex()] = largest.value;
-    warp_indices[WarpIndex()] = largest.index;
-  }
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int warp = 1; warp < kArgMaxWarps; ++warp) largest.Take(warp_values[warp], warp_indices[warp]);
-  }
-  return largest;
-}
-
-// A block takes part x of row y; the row's last to end compares them all.
-template <bool kAligned>
-__global__ void __launch_bounds__(kArgMaxThreads) LargestOfRow(ArgMaxWork work) {
-  __shared__ bool last;
-  StartNext();
-  WaitForPrevious();
-  Largest largest = LargestOfPart<kAligned>(work);
-  const int parts = static_cast<int>(gridDim.x);
-  float* const values = work.values + int64_t{blockIdx.y} * parts;
-  int32_t* const indices = work.indices + int64_t{blockIdx.y} * parts;
-  if (threadIdx.x == 0) {
-    values[blockIdx.x] = largest.value;
-    indices[blockIdx.x] = largest.index;
-    __threadfence();
-    last = atomicAdd(work.arrivals + blockIdx.y, 1) == parts - 1;
-    if (last) work.arrivals[blockIdx.y] = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  if (!last || threadIdx.x >= kWarp) return;
-  largest = Largest();
-  for (int part = Lane(); part < parts; part += kWarp) {
-    largest.Take(__ldcg(values + part), __ldcg(indices + part));
-  }
-  largest.TakeWarp();
-  if (Lane() == 0) work.ids[blockIdx.y] = largest.index == INT32_MAX ? 0 : largest.index;  // only NaN
-}
-
 }  // namespace
 
 void CudaBackend::Head(TensorView<const float> x, TensorView<const BFloat16> table,
@@ -351,24 +259,6 @@ void CudaBackend::Head(TensorView<const float> x, TensorView<const BFloat16> tab
   if (x.rows() <= kTileRows) return LaunchLogits<1>(*this, arguments);
   if (x.rows() <= 2 * kTileRows) return LaunchLogits<2>(*this, arguments);
   LaunchLogits<4>(*this, arguments);
-}
-
-void CudaBackend::ArgMax(TensorView<const float> logits, TensorView<int32_t> ids) {
-  CHECK(ids.size() == logits.rows() && logits.cols() > 0, "ArgMax shapes");
-  if (logits.rows() == 0) return;
-  const int64_t row_parts = logits.rows() <= kFewRows ? kPartsOfFew : kPartsOfMany;
-  const int64_t parts = logits.rows() * row_parts;
-  ArgMaxWork work;
-  work.logits = logits.data();
-  work.vocab = logits.cols();
-  work.values = Scratch<float>(Purpose::kPartials, 2 * parts);
-  work.indices = reinterpret_cast<int32_t*>(work.values + parts);
-  work.arrivals = Scratch<int32_t>(Purpose::kCounters, logits.rows());
-  work.ids = ids.data();
-  const bool aligned = FoursAligned(work.vocab, work.logits);
-  const dim3 grid(static_cast<unsigned>(row_parts), static_cast<unsigned>(logits.rows()));
-  Launch(launch_stream(), aligned ? LargestOfRow<true> : LargestOfRow<false>, {grid, dim3(kArgMaxThreads)},
-         work);
 }
 
 }  // namespace ternion::cuda
