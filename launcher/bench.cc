@@ -9,6 +9,23 @@
 namespace ternion {
 namespace {
 
+void AddAttention(CLI::App& bench, Command& chosen) {
+  auto options = std::make_shared<AttentionBenchOptions>();
+  CLI::App* command = bench.add_subcommand(
+      "attention", "decode attention at the model's shape, all KV cache formats side by side");
+  AddJobOptions(*command, options->job);
+  AddOption(*command, "--format", options->formats,
+            "KV cache format beside f16; may be given several times; default: all packed ones");
+  AddOption(*command, "--batch", options->batches, "sequences; may be given several times")
+      ->check(CLI::PositiveNumber);
+  AddOption(*command, "--context", options->context, "tokens of a sequence")->check(CLI::PositiveNumber);
+  AddOption(*command, "--repetitions", options->repetitions, "measurements; the median counts")
+      ->check(CLI::PositiveNumber);
+  command->callback([options, &chosen] {
+    chosen.run = [options](MpiSession& mpi) { return BenchAttention(mpi, *options); };
+  });
+}
+
 void AddCollectives(CLI::App& bench, Command& chosen) {
   auto options = std::make_shared<CollectiveBenchOptions>();
   CLI::App* command = bench.add_subcommand(
@@ -43,9 +60,9 @@ void AddCollectives(CLI::App& bench, Command& chosen) {
 }  // namespace
 
 void AddBench(CLI::App& app, Command& chosen) {
-  CLI::App* bench = app.add_subcommand(
-      "bench",
-      "kernels, exchanges and steps, each against the limit measured beside it; a server under load");
+  CLI::App* bench = app.add_subcommand("bench",
+                                       "kernels, attention, exchanges and steps, each against the limit "
+                                       "measured beside it; a server under load");
   bench->require_subcommand(1);
 
   auto kernels = std::make_shared<KernelBenchOptions>();
@@ -61,6 +78,7 @@ void AddBench(CLI::App& app, Command& chosen) {
     chosen.run = [kernels](MpiSession& mpi) { return BenchKernels(mpi, *kernels); };
   });
 
+  AddAttention(*bench, chosen);
   AddCollectives(*bench, chosen);
   AddBenchServe(*bench, chosen);
 

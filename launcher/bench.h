@@ -31,6 +31,18 @@ absl::Status BenchCudaKernels(const KernelBenchOptions& options);
 // kResourceExhausted.
 absl::StatusOr<double> CudaReadRate(int device);
 
+struct AttentionBenchOptions {
+  JobOptions job;
+  std::vector<std::string> formats;  // of the KV cache; empty: f16 and all packed ones
+  std::vector<int64_t> batches = {1, 8, 32};
+  int64_t context = 16384;  // tokens
+  int repetitions = 10;
+};
+
+// Decode attention of one layer of the model, a token of each sequence, for every KV format in turns: time, bytes of the
+// cache a second and their share of the read bandwidth measured in the same run, and f16's time by it.
+int BenchAttention(MpiSession& mpi, const AttentionBenchOptions& options);
+
 struct CollectiveBenchOptions {
   std::string device = "auto";
   int threads = 0;

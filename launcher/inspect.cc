@@ -1,11 +1,16 @@
+#include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_format.h"
 #include "kernels/device_memory_query.h"
+#include "kernels/status.h"
 #include "launcher/commands.h"
 #include "launcher/host.h"
+#include "launcher/job.h"
+#include "launcher/kv_memory.h"
 #include "launcher/model.h"
 #include "launcher/options.h"
 #include "runtime/cache/kv_cache.h"
@@ -49,10 +54,56 @@ void PrintModel(const JobOptions& options, const WeightSource& source) {
               static_cast<double>(TernaryParameters(shape)) / 1e6, static_cast<double>(dense) / 1e6);
 }
 
+// Bytes that rank `rank` may take, if all ranks run here.
+absl::StatusOr<int64_t> AvailableMemory(const JobOptions& options, bool cuda, int rank) {
+  if (!cuda) return AvailableHostMemory() / (options.tp * options.pp);
+  TERNION_ASSIGN_OR_RETURN(const DeviceMemory memory, QueryCudaMemory(rank % std::max(1, CudaDeviceCount())));
+  return memory.free_bytes;
+}
+
+// Tokens that fit into the cache of the rank that has least room, if all ranks run here.
+absl::StatusOr<int64_t> TokensThatFit(const JobOptions& options, const ModelConfig& config, KvFormat format,
+                                      bool cuda) {
+  int64_t blocks = std::numeric_limits<int64_t>::max();
+  for (int rank = 0; rank < options.tp * options.pp; ++rank) {
+    int64_t available = 0;
+    if (options.kv_memory == "auto") {
+      TERNION_ASSIGN_OR_RETURN(available, AvailableMemory(options, cuda, rank));
+    }
+    TERNION_ASSIGN_OR_RETURN(const int64_t fit,
+                             KvBlocksThatFit(config, {options.tp, options.pp, rank}, format,
+                                             {options.kv_memory, cuda, available, options.max_batch_tokens}));
+    blocks = std::min(blocks, fit);
+  }
+  return blocks * kKvBlockTokens;
+}
+
+absl::Status PrintCache(const JobOptions& options, const ModelConfig& config, KvFormat format, bool cuda) {
+  int64_t block_bytes = 0;
+  for (int rank = 0; rank < options.tp * options.pp; ++rank) {
+    block_bytes += KvBlockBytes(config, {options.tp, options.pp, rank}, format);
+  }
+  std::printf("\nKV cache %s: %.1f bytes a token on all ranks together\n", options.kv_cache.c_str(),
+              static_cast<double>(block_bytes) / kKvBlockTokens);
+  const absl::StatusOr<int64_t> tokens = TokensThatFit(options, config, format, cuda);
+  if (absl::IsInvalidArgument(tokens.status())) return tokens.status();
+  if (!tokens.ok()) {
+    std::printf("tokens that fit are not known: %s\n", std::string(tokens.status().message()).c_str());
+    return absl::OkStatus();
+  }
+  const int64_t length = options.max_model_len > 0 ? options.max_model_len : config.max_positions;
+  const int64_t used = options.max_sequences * BlocksFor(length) * kKvBlockTokens;
+  std::printf("%lld tokens fit (--kv-memory %s); %lld sequences of %lld take up to %lld\n",
+              static_cast<long long>(*tokens), options.kv_memory.c_str(),
+              static_cast<long long>(options.max_sequences), static_cast<long long>(length),
+              static_cast<long long>(used));
+  return absl::OkStatus();
+}
+
 absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
-  if (absl::Status status = CheckSharding(config.shape, options.tp, options.pp); !status.ok()) return status;
-  const absl::StatusOr<KvFormat> format = ParseKvFormat(options.kv_cache);
-  if (!format.ok()) return format.status();
+  TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, options.tp, options.pp));
+  TERNION_ASSIGN_OR_RETURN(const KvFormat format, ParseKvFormat(options.kv_cache));
+  TERNION_RETURN_IF_ERROR(CheckKvFormat(format, config.shape.head_dim));
   std::printf("\ntp %d, pp %d, KV cache %s; MiB of each rank\n", options.tp, options.pp,
               options.kv_cache.c_str());
   std::printf("%4s %7s %11s %9s %11s %9s %7s %11s %13s %12s\n", "rank", "layers", "heads", "kv heads", "ffn",
@@ -63,16 +114,16 @@ absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
     const LayerShard shard = ShardLayer(config.shape, options.tp, grid.tp_rank());
     const Range layers = StageLayers(config.shape, options.pp, grid.stage());
     const WeightMemory memory = PredictWeightMemory(config, grid, cuda);
-    const int64_t token_bytes = layers.size() * KvCache::BlockBytes(*format, shard.heads) / kKvBlockTokens;
-    std::printf(
-        "%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12lld\n", rank,
-        static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1), shard.heads.query_begin,
-        shard.heads.query_begin + shard.heads.query_heads - 1, shard.heads.kv_heads,
-        static_cast<long long>(shard.ffn.begin), static_cast<long long>(shard.ffn.end - 1),
-        MiB(memory.ternary_bytes), MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
-        MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), static_cast<long long>(token_bytes));
+    const double token_bytes = static_cast<double>(KvBlockBytes(config, grid, format)) / kKvBlockTokens;
+    std::printf("%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12.1f\n", rank,
+                static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
+                shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
+                shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
+                static_cast<long long>(shard.ffn.end - 1), MiB(memory.ternary_bytes),
+                MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
+                MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), token_bytes);
   }
-  return absl::OkStatus();
+  return PrintCache(options, config, format, cuda);
 }
 
 int Fail(const absl::Status& status, int exit_code) {

@@ -16,9 +16,9 @@
 #include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/host.h"
+#include "launcher/kv_memory.h"
 #include "launcher/model.h"
 #include "parallel/nccl_communicator.h"
-#include "runtime/model/workspace.h"
 
 namespace ternion {
 namespace {
@@ -89,6 +89,7 @@ Job::Failure Job::Prepare() {
     TERNION_ASSIGN_OR_RETURN(engine_options_.wire, ParseWireFormat(options_.wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.kv_format, ParseKvFormat(options_.kv_cache));
+    engine_options_.query_bits = options_.query_bits;
     return absl::OkStatus();
   };
   Failure failure = Agree({check(), kBadArguments});
@@ -199,41 +200,21 @@ void Job::ChooseThreads() {
 }
 
 absl::Status Job::ChooseKvBlocks() {
-  const HeadShard heads = ShardLayer(source_->config().shape, grid_.tp, grid_.tp_rank()).heads;
-  const int64_t layers = StageLayers(source_->config().shape, grid_.pp, grid_.stage()).size();
-  const int64_t block_bytes = layers * KvCache::BlockBytes(engine_options_.kv_format, heads);
-  int64_t blocks = options_.max_sequences * BlocksFor(engine_options_.max_model_len);
-  absl::Status status;
-  if (options_.kv_memory == "auto") {
-    const absl::StatusOr<int64_t> available = AvailableMemory();
-    status = available.status();
-    const int64_t left = available.value_or(0) - PredictWeightMemory(source_->config(), grid_, cuda_).total();
-    blocks = std::min(blocks, std::max<int64_t>(1, ShareForCache(left) / block_bytes));
-  } else {
-    const absl::StatusOr<int64_t> bytes = ParseBytes(options_.kv_memory);
-    status = bytes.status();
-    blocks = bytes.ok() ? std::min(blocks, *bytes / block_bytes) : 0;
-  }
+  const auto fit = [&]() -> absl::StatusOr<int64_t> {
+    TERNION_RETURN_IF_ERROR(CheckKvFormat(engine_options_.kv_format, source_->config().shape.head_dim));
+    TERNION_ASSIGN_OR_RETURN(const int64_t available, AvailableMemory());
+    return KvBlocksThatFit(source_->config(), grid_, engine_options_.kv_format,
+                           {options_.kv_memory, cuda_, available, engine_options_.max_batch_tokens});
+  };
+  const absl::StatusOr<int64_t> mine = fit();
+  int64_t blocks =
+      std::min(mine.value_or(0), options_.max_sequences * BlocksFor(engine_options_.max_model_len));
   // The rank that has least decides for all.
   for (const std::string& other : mpi_.AllGatherStrings(absl::StrCat(blocks))) {
     blocks = std::min<int64_t>(blocks, std::strtoll(other.c_str(), nullptr, 10));
   }
-  TERNION_RETURN_IF_ERROR(status);
-  if (blocks == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--kv-memory ", options_.kv_memory,
-                                                   " is less than a block of ", kKvBlockTokens, " tokens, ",
-                                                   block_bytes, " bytes"));
-  }
   engine_options_.kv_blocks = blocks;
-  return absl::OkStatus();
-}
-
-int64_t Job::ShareForCache(int64_t left) const {
-  if (!cuda_) return left / 2;  // a host's memory is not for one program alone
-  const LayerShard shard = ShardLayer(source_->config().shape, grid_.tp, grid_.tp_rank());
-  const int64_t workspace = Workspace::Bytes(source_->config(), shard, engine_options_.max_batch_tokens);
-  // The rest is for recorded steps and what libraries take.
-  return (left - workspace) / 10 * 9;
+  return mine.status();
 }
 
 absl::StatusOr<int64_t> Job::AvailableMemory() const {

@@ -98,8 +98,6 @@ class Job {
   absl::Status CheckMemory(const WeightMemory& weights) const;
   // Bytes that this rank may take of its device or its host; 0: not known.
   absl::StatusOr<int64_t> AvailableMemory() const;
-  // Bytes that the KV cache may take where `left` are left beside the weights.
-  int64_t ShareForCache(int64_t left) const;
   absl::Status MakeCommunicators();
   // Lets the ranks of a tensor-parallel group exchange through each other's memory where all groups can; called by all.
   void MakePeers();

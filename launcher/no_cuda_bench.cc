@@ -1,6 +1,7 @@
-// Stands in for bench_kernels_cuda.cc, bench_collectives_cuda.cc and read_rate_cuda.cc in a build without CUDA.
+// Stands in for the files *_cuda.cc beside it in a build without CUDA.
 #include "launcher/bench.h"
 #include "launcher/bench_collectives.h"
+#include "launcher/bench_device.h"
 
 namespace ternion {
 namespace {
@@ -12,6 +13,8 @@ absl::Status NoCuda() { return absl::UnavailableError("this build has no CUDA ba
 absl::Status BenchCudaKernels(const KernelBenchOptions&) { return NoCuda(); }
 
 absl::StatusOr<double> CudaReadRate(int) { return NoCuda(); }
+
+absl::StatusOr<std::unique_ptr<BenchDevice>> OpenCudaBench() { return NoCuda(); }
 
 absl::StatusOr<std::unique_ptr<CollectiveDevice>> OpenCudaCollectives(MpiSession&) { return NoCuda(); }
 

@@ -93,7 +93,10 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
   AddOption(command, "--pipeline-wire", options.pipeline_wire, "stage boundaries: exact, int8 or int4");
   AddOption(command, "--scales", options.scales, "activation scales of row-parallel inputs: row")
       ->check(CLI::IsMember({"row"}));
-  AddOption(command, "--kv-cache", options.kv_cache, "KV cache format: f32 or f16");
+  AddOption(command, "--kv-cache", options.kv_cache,
+            "KV cache format: f32 (CPU), f16, int8, int4, int3, int4-g32 or int3-g32");
+  AddOption(command, "--query-bits", options.query_bits, "bits of attention's queries: 4, or 0: not rounded")
+      ->check(CLI::IsMember({0, 4}));
   AddOption(command, "--served-model-name", options.served_model_name,
             "name for clients; default: the folder's");
   AddOption(command, "--max-model-len", options.max_model_len, "tokens of a sequence; 0: the model's")

@@ -29,6 +29,7 @@ struct JobOptions {
   std::string pipeline_wire = "exact";
   std::string scales = "row";
   std::string kv_cache = "f16";
+  int query_bits = 0;
   std::string served_model_name;
   int64_t max_model_len = 0;  // 0: the model's
   std::string kv_memory = "auto";

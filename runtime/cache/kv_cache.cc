@@ -35,16 +35,25 @@ std::string_view KvFormatName(KvFormat format) {
   CHECK(false, "not a KV format");
 }
 
+absl::Status CheckKvFormat(KvFormat format, int head_dim) {
+  if (!IsPacked(format) || head_dim % 16 == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--kv-cache ", ToAbsl(KvFormatName(format)),
+                                                 ": it takes heads of a multiple of 16 channels, the ",
+                                                 "model's have ", head_dim, "; use f16"));
+}
+
 int64_t KvCache::BlockBytes(KvFormat format, const HeadShard& heads) {
   return heads.kv_heads * KvHeadBytes(format, heads.head_dim);
 }
 
-absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(Backend& backend, KvFormat format, int64_t layers,
-                                                         int64_t blocks, const HeadShard& heads) {
+absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(Backend& backend, KvFormat format, int query_bits,
+                                                         int64_t layers, int64_t blocks,
+                                                         const HeadShard& heads) {
+  TERNION_RETURN_IF_ERROR(CheckKvFormat(format, heads.head_dim));
   auto cache = std::make_unique<KvCache>();
   for (int64_t i = 0; i < layers; ++i) {
     TERNION_ASSIGN_OR_RETURN(Buffer buffer, backend.Allocate(blocks * BlockBytes(format, heads)));
-    cache->layers_.push_back({buffer.data(), format, blocks, heads.kv_heads, heads.head_dim});
+    cache->layers_.push_back({buffer.data(), format, blocks, heads.kv_heads, heads.head_dim, query_bits});
     cache->buffers_.push_back(std::move(buffer));
   }
   return cache;

@@ -14,6 +14,8 @@ namespace ternion {
 // f32, f16, int8, int4, int3, int4-g32, int3-g32; kInvalidArgument with the names.
 absl::StatusOr<KvFormat> ParseKvFormat(std::string_view name);
 std::string_view KvFormatName(KvFormat format);
+// kInvalidArgument where heads of so many channels cannot be stored in this format.
+absl::Status CheckKvFormat(KvFormat format, int head_dim);
 
 // A block whose contents another one gets.
 struct BlockCopy {
@@ -25,9 +27,11 @@ struct BlockCopy {
 // BlockPool gives ids out, every rank holds its own layers' and heads' share of them.
 class KvCache {
  public:
-  // kResourceExhausted with the number of bytes. Memory is touched only when written.
-  static absl::StatusOr<std::unique_ptr<KvCache>> Create(Backend& backend, KvFormat format, int64_t layers,
-                                                         int64_t blocks, const HeadShard& heads);
+  // As CheckKvFormat; kResourceExhausted with the number of bytes. `query_bits`: KvLayer's. Memory is touched only when
+  // written.
+  static absl::StatusOr<std::unique_ptr<KvCache>> Create(Backend& backend, KvFormat format, int query_bits,
+                                                         int64_t layers, int64_t blocks,
+                                                         const HeadShard& heads);
 
   // Bytes of one block of one layer.
   static int64_t BlockBytes(KvFormat format, const HeadShard& heads);

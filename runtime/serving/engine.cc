@@ -83,9 +83,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const ModelConfig& config
         PipelineLink::Create(&backend, &column, &group, engine->tensor_parallel_.get(), &engine->wire_bytes_,
                              options.pipeline_wire, options.max_batch_tokens, config.shape.hidden));
   }
-  TERNION_ASSIGN_OR_RETURN(engine->cache_,
-                           KvCache::Create(backend, options.kv_format, engine->weights_.layer_range.size(),
-                                           options.kv_blocks, engine->weights_.shard.heads));
+  TERNION_ASSIGN_OR_RETURN(engine->cache_, KvCache::Create(backend, options.kv_format, options.query_bits,
+                                                           engine->weights_.layer_range.size(),
+                                                           options.kv_blocks, engine->weights_.shard.heads));
   TERNION_ASSIGN_OR_RETURN(engine->stage_,
                            Stage::Create(engine->config_, grid, options.wire, engine->weights_, backend,
                                          *engine->tensor_parallel_, engine->link_.get(), engine->wire_bytes_,

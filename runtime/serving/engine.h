@@ -26,6 +26,7 @@ struct EngineOptions {
   WireFormat wire = WireFormat::kExact;
   WireFormat pipeline_wire = WireFormat::kExact;
   KvFormat kv_format = KvFormat::kF16;
+  int query_bits = 0;  // KvLayer's
   int64_t kv_blocks = 0;
   int64_t max_batch_tokens = 512;
   int64_t max_model_len = 2048;

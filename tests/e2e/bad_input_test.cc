@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "kernels/check.h"
 #include "tests/e2e/damaged_model.h"
 #include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
 
 namespace ternion {
 namespace {
@@ -91,6 +94,7 @@ const std::vector<BadCommand> kBadCommands = {
      kBadArguments,
      {"int3", "exact, int8, int4"}},
     {"KvFormat", 1, Generate({"--kv-cache=int5"}), kBadArguments, {"--kv-cache", "int5", "f16"}},
+    {"QueryBits", 1, Generate({"--query-bits=3"}), kBadArguments, {"--query-bits", "3", "4"}},
     {"KvMemoryUnit", 1, Generate({"--kv-memory=1x"}), kBadArguments, {"1x", "8GiB"}},
     {"KvMemoryTooSmall", 1, Generate({"--kv-memory=1KiB"}), kBadArguments, {"--kv-memory", "block"}},
     {"LongerThanTheModel", 1, Generate({"--max-model-len=5000"}), kBadArguments, {"5000", "2048"}},
@@ -191,6 +195,16 @@ TEST(ModelFileTest, MatrixOfZeros) {
                         '\x55');  // the code 1, trit 0, four times a byte
   };
   ExpectRefusal(RunDamaged(damage), kBadModel, {"model.layers.5.mlp.down_proj", "zero"});
+}
+
+TEST(ModelShapeTest, HeadsThatPackedCachesDoNotTake) {
+  const TempFolder folder;
+  std::ifstream file(SourcePath("tests/data/tiny-a4.8.json"));
+  nlohmann::json config = nlohmann::json::parse(file);
+  config["hidden_size"] = 160;  // eight heads of 20 channels
+  const std::string path = folder.Write("config.json", config.dump());
+  ExpectRefusal(RunProgram(1, {"generate", "--synthetic=" + path, "--ids=1,2", "--kv-cache=int3"}),
+                kBadArguments, {"--kv-cache int3", "multiple of 16", "20", "f16"});
 }
 
 // "mpirun" with a command line for each rank.

@@ -91,6 +91,8 @@ INSTANTIATE_TEST_SUITE_P(
                     QualityRow{"ReduceExact", kDemo, "demo-a4.8", 2, 1, "--wire=exact", 6.370},
                     QualityRow{"ReduceInt8", kDemo, "demo-a4.8", 2, 1, "--wire=int8", 6.372},
                     QualityRow{"ReduceInt4", kDemo, "demo-a4.8", 2, 1, "--wire=int4", 6.410},
+                    QualityRow{"KvInt8", kDemo, "demo-a4.8", 1, 1, "--kv-cache=int8", 6.375},
+                    QualityRow{"KvInt4", kDemo, "demo-a4.8", 1, 1, "--kv-cache=int4", 6.471},
                     QualityRow{"PipelineExact", kDemo, "demo-a4.8", 1, 2, "--pipeline-wire=exact", 6.370},
                     QualityRow{"PipelineInt8", kDemo, "demo-a4.8", 1, 2, "--pipeline-wire=int8", 6.376}),
     [](const auto& test) { return test.param.name; });

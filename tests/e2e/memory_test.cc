@@ -61,5 +61,36 @@ TEST(MemoryTest, RankHoldsItsShareAndLittleElse) {
   }
 }
 
+// What `inspect` says of the cache: bytes a token, and the tokens that fit.
+struct Cache {
+  double token_bytes = 0;
+  int64_t tokens = 0;
+};
+Cache InspectedCache(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"inspect", DemoModel()};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const ProgramResult result = RunProgram(1, arguments);
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  std::smatch token, fit;
+  EXPECT_TRUE(std::regex_search(result.out, token, std::regex(": ([0-9.]+) bytes a token"))) << result.out;
+  EXPECT_TRUE(std::regex_search(result.out, fit, std::regex("([0-9]+) tokens fit"))) << result.out;
+  if (token.empty() || fit.empty()) return {};
+  return {std::stod(token[1]), std::stoll(fit[1])};
+}
+
+TEST(MemoryTest, InspectTellsWhatTheCacheTakes) {
+  // Eight layers of four KV heads of 64 channels; a block has 64 tokens.
+  const Cache f16 = InspectedCache({"--kv-cache=f16", "--kv-memory=1MiB"});
+  EXPECT_EQ(f16.token_bytes, 8 * 4 * 2 * 64 * 2);
+  EXPECT_EQ(f16.tokens, 128);
+  const Cache int3 = InspectedCache({"--kv-cache=int3", "--kv-memory=1MiB"});
+  const int head_bytes = 2 * (64 * 64 * 3 / 8 + 64 * 2 + 64 / 8) + 16;  // a multiple of 32
+  EXPECT_EQ(int3.token_bytes, 8 * 4 * head_bytes / 64.0);
+  EXPECT_EQ(int3.tokens, (1 << 20) / (8 * 4 * head_bytes) * 64);
+  const Cache free = InspectedCache({"--kv-cache=int3", "--device=cpu", "--tp=2"});
+  EXPECT_EQ(free.token_bytes, int3.token_bytes);
+  EXPECT_GT(free.tokens, 100 * int3.tokens);
+}
+
 }  // namespace
 }  // namespace ternion

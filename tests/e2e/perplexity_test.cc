@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "tests/support/program.h"
 
 namespace ternion {
@@ -12,14 +13,16 @@ namespace {
 
 constexpr double kTolerance = 0.02;
 
-std::vector<std::string> Arguments(const std::string& model, const std::string& golden_folder, int windows) {
+std::vector<std::string> Arguments(const std::string& model, const std::string& golden_folder, int windows,
+                                   const std::string& kv_cache = "f32") {
   return {"perplexity", SourcePath(model),
           "--tokens=" + SourcePath("tests/data/" + golden_folder + "/golden.safetensors:perplexity.windows"),
-          "--windows=" + std::to_string(windows), "--kv-cache=f32"};
+          "--windows=" + std::to_string(windows), "--kv-cache=" + kv_cache};
 }
 
-nlohmann::json Demo(int tp, int pp, int windows, const std::string& option = "") {
-  std::vector<std::string> arguments = Arguments("configs/demo", "demo-a4.8", windows);
+nlohmann::json Demo(int tp, int pp, int windows, const std::string& option = "",
+                    const std::string& kv_cache = "f32") {
+  std::vector<std::string> arguments = Arguments("configs/demo", "demo-a4.8", windows, kv_cache);
   if (!option.empty()) arguments.push_back(option);
   const nlohmann::json json = RunForJson(tp, pp, arguments);
   EXPECT_EQ(json.value("windows", 0), windows);
@@ -81,6 +84,42 @@ TEST(PerplexityTest, LossyPipeline) {
   EXPECT_LE(WireBytes(int4, "pipeline"), 0.19 * WireBytes(exact, "pipeline"));
   EXPECT_GT(WireBytes(int4, "pipeline"), 0);
 }
+
+// Perplexities of docs/numerics.md's table.
+struct KvRow {
+  const char* format;
+  double perplexity;
+};
+constexpr KvRow kKvRows[] = {
+    {"int8", 6.367}, {"int4", 6.463}, {"int4-g32", 6.425}, {"int3", 6.900}, {"int3-g32", 6.588}};
+
+TEST(PerplexityTest, KvFormatsCostWhatTheTableSays) {
+  const double exact = Perplexity(Demo(1, 1, 4));
+  for (const KvRow& row : kKvRows) {
+    EXPECT_NEAR(Perplexity(Demo(1, 1, 4, "", row.format)) / exact, row.perplexity / 6.370, 0.01)
+        << row.format;
+  }
+}
+
+TEST(PerplexityTest, QueriesOf4BitsCostLittle) {
+  const double exact = Perplexity(Demo(1, 1, 4)), rounded = Perplexity(Demo(1, 1, 4, "--query-bits=4"));
+  EXPECT_NE(rounded, exact);
+  EXPECT_NEAR(rounded / exact, 1, 0.01);
+}
+
+// All windows, within 0.5 %; minutes.
+class LongKvTest : public testing::TestWithParam<KvRow> {};
+
+void PrintTo(const KvRow& row, std::ostream* out) { *out << row.format; }
+
+TEST_P(LongKvTest, IsAsDocumented) {
+  const KvRow& row = GetParam();
+  EXPECT_NEAR(Perplexity(Demo(1, 1, 64, "", row.format)) / row.perplexity, 1, 0.005);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LongKvTest, testing::ValuesIn(kKvRows), [](const auto& test) {
+  return absl::StrReplaceAll(test.param.format, {{"-", "_"}});
+});
 
 // The whole table of docs/numerics.md for the reduce formats; minutes.
 struct LossyRow {

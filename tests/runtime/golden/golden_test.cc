@@ -50,8 +50,8 @@ class Golden : public testing::TestWithParam<Demo> {
     backend_ = MakeCpuBackend(2);
     auto weights = (*source)->Load({}, *backend_, [](double) {});
     ASSERT_TRUE(weights.ok()) << weights.status();
-    auto cache = KvCache::Create(*backend_, KvFormat::kF32, config_.shape.layers, BlocksFor(kTokens),
-                                 weights->shard.heads);
+    auto cache = KvCache::Create(*backend_, KvFormat::kF32, /*query_bits=*/0, config_.shape.layers,
+                                 BlocksFor(kTokens), weights->shard.heads);
     ASSERT_TRUE(cache.ok());
     cache_ = *std::move(cache);
     EngineOptions options;

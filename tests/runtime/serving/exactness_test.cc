@@ -1,6 +1,7 @@
 // The first promise: the same logits bit for bit, whatever the ranks, the batch and the chunks.
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -126,12 +127,31 @@ TEST(KvFormats, RoundedValuesAreReadInTheSameChunk) {
   const auto source = TinyModel("tiny-a4.8");
   LocalCluster::Options options = Grid(1, 1);
   options.engine.kv_format = KvFormat::kF32;
-  const auto f32 = RunAll(*source, options);
-  options.engine.kv_format = KvFormat::kF16;
-  const auto f16 = RunAll(*source, options);
+  std::set<uint64_t> hashes = {RunAll(*source, options)[8].logits_hash};
+  for (KvFormat format : {KvFormat::kF16, KvFormat::kInt8, KvFormat::kInt4, KvFormat::kInt3,
+                          KvFormat::kInt4G32, KvFormat::kInt3G32}) {
+    options = Grid(1, 1);
+    options.engine.kv_format = format;
+    const auto whole = RunAll(*source, options);
+    EXPECT_TRUE(hashes.insert(whole[8].logits_hash).second) << "a format that rounds as another";
+    options.engine.max_batch_tokens = 5;
+    ExpectSame(whole, RunAll(*source, options));
+    options.tp = options.pp = 2;
+    ExpectSame(whole, RunAll(*source, options));
+  }
+}
+
+TEST(QueryBits, DoNotDependOnRanksOrChunks) {
+  const auto source = TinyModel("tiny-a4.8");
+  LocalCluster::Options options = Grid(1, 1);
+  options.engine.kv_format = KvFormat::kInt3;
+  const auto exact = RunAll(*source, options);
+  options.engine.query_bits = 4;
+  const auto rounded = RunAll(*source, options);
+  EXPECT_NE(rounded[8].logits_hash, exact[8].logits_hash);
+  options.tp = options.pp = 2;
   options.engine.max_batch_tokens = 5;
-  ExpectSame(f16, RunAll(*source, options));
-  EXPECT_NE(f32[8].logits_hash, f16[8].logits_hash);
+  ExpectSame(rounded, RunAll(*source, options));
 }
 
 TEST(Scoring, DoesNotDependOnChunks) {
