@@ -14,7 +14,7 @@ void AddAttention(CLI::App& bench, Command& chosen) {
   CLI::App* command = bench.add_subcommand(
       "attention", "decode attention at the model's shape, all KV cache formats side by side");
   AddJobOptions(*command, options->job);
-  AddOption(*command, "--format", options->formats,
+  AddOption(*command, "--kv-format", options->formats,
             "KV cache format beside f16; may be given several times; default: all packed ones");
   AddOption(*command, "--batch", options->batches, "sequences; may be given several times")
       ->check(CLI::PositiveNumber);

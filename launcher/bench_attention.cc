@@ -86,7 +86,7 @@ class AttentionBench {
     return absl::ResourceExhaustedError(
         absl::StrCat("a batch of ", tables_.size(), " over ", options_.context, " tokens takes ",
                      needed >> 20, " MiB in all formats, ", free >> 20,
-                     " MiB are free; use fewer --format, a smaller --batch or --context"));
+                     " MiB are free; use fewer --kv-format, a smaller --batch or --context"));
   }
 
   // Every copy holds the same normal numbers.
@@ -180,7 +180,7 @@ absl::StatusOr<std::vector<KvFormat>> FormatsOf(const AttentionBenchOptions& opt
   for (const std::string& name : options.formats) {
     TERNION_ASSIGN_OR_RETURN(const KvFormat format, ParseKvFormat(name));
     TERNION_RETURN_IF_ERROR(CheckKvFormat(format, head_dim));
-    if (format == KvFormat::kF32 && cuda) return absl::InvalidArgumentError("--format f32: CUDA has f16");
+    if (format == KvFormat::kF32 && cuda) return absl::InvalidArgumentError("--kv-format f32: CUDA has f16");
     if (format != KvFormat::kF16) formats.push_back(format);
   }
   for (KvFormat format :

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "tests/support/attention_case.h"
@@ -12,9 +11,6 @@ namespace ternion {
 namespace {
 
 using cpu::attention_reference::Exp;
-
-constexpr std::array kPackedFormats = {KvFormat::kInt8, KvFormat::kInt4, KvFormat::kInt3, KvFormat::kInt4G32,
-                                       KvFormat::kInt3G32};
 
 class AttentionTest : public BackendTest {
  protected:

@@ -119,9 +119,6 @@ TEST_P(WriteKvTest, TurnsAndWritesAtOnce) {
   }
 }
 
-const KvFormat kPackedFormats[] = {KvFormat::kInt8, KvFormat::kInt4, KvFormat::kInt3, KvFormat::kInt4G32,
-                                   KvFormat::kInt3G32};
-
 // Keys and queries of which every query sees its own position alone: the scores rise by hundreds, so that the others'
 // weights are 0 and the result is the value, as the cache has it.
 void LookAtOneself(AttentionCase* test) {

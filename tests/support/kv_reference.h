@@ -1,11 +1,15 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "kernels/kv.h"
 
 namespace ternion {
+
+inline constexpr std::array kPackedFormats = {KvFormat::kInt8, KvFormat::kInt4, KvFormat::kInt3,
+                                              KvFormat::kInt4G32, KvFormat::kInt3G32};
 
 // Straight from the contract in kernels/kv.h, number by number.
 
