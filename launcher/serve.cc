@@ -84,7 +84,7 @@ class Service {
       return absl::InvalidArgumentError("serve needs a MODEL with a tokenizer; a synthetic one has none");
     }
     TERNION_ASSIGN_OR_RETURN(tokenizer_, Tokenizer::Load(options_.job.model + "/tokenizer.json"));
-    if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
+    OpenChat();
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
     options_.server.version = TERNION_VERSION;
@@ -95,7 +95,7 @@ class Service {
   absl::Status Start(Coordinator& coordinator) {
     coordinator_ = &coordinator;
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
-    server_->Serve({coordinator_, tokenizer_.get(), chat_.get()});
+    server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_});
     spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host,
                  server_->port());
     return absl::OkStatus();
@@ -110,6 +110,17 @@ class Service {
   }
 
  private:
+  // A model that cannot chat still completes.
+  void OpenChat() {
+    auto chat = ChatTemplate::Open(options_.job.model, *tokenizer_);
+    if (chat.ok()) {
+      chat_ = *std::move(chat);
+      return;
+    }
+    chat_refusal_ = std::string(chat.status().message());
+    spdlog::warn("chat requests are refused: {}", chat_refusal_);
+  }
+
   // Waits on a thread of its own, so that a second signal is heard meanwhile.
   void Drain() {
     spdlog::info("draining: {} requests are running or waiting", coordinator_->active_requests());
@@ -124,6 +135,7 @@ class Service {
   ServeOptions& options_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
+  std::string chat_refusal_;  // why there is none
   std::unique_ptr<HttpServer> server_;
   Coordinator* coordinator_ = nullptr;
   std::unique_ptr<SignalThread> signals_;

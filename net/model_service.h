@@ -1,16 +1,19 @@
 #pragma once
 
+#include <string>
+
 #include "runtime/serving/request.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
 namespace ternion {
 
-// A loaded model, as the server sees it. Borrows; all three outlive the server.
+// A loaded model, as the server sees it. Borrows; what it points to outlives the server.
 struct ModelService {
   Generator* generator = nullptr;
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat = nullptr;  // null: the model cannot chat
+  std::string chat_refusal;            // why not
 };
 
 }  // namespace ternion
