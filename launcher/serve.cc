@@ -95,7 +95,7 @@ class Service {
       return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", model, " has ", tokenizer_->vocab_size(),
                                                      " tokens, the model ", config.shape.vocab));
     }
-    if (auto chat = ChatTemplate::ForTokenizer(*tokenizer_); chat.ok()) chat_ = *std::move(chat);
+    OpenChat(model);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
     options_.server.version = TERNION_VERSION;
@@ -106,7 +106,8 @@ class Service {
   absl::Status Start(Coordinator& coordinator) {
     coordinator_ = &coordinator;
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
-    server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), [this] { return metrics_.Text(); }});
+    server_->Serve(
+        {coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_, [this] { return metrics_.Text(); }});
     spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host,
                  server_->port());
     return absl::OkStatus();
@@ -134,6 +135,17 @@ class Service {
                      static_cast<double>(times.steps));
   }
 
+  // A model that cannot chat still completes.
+  void OpenChat(const std::string& model) {
+    auto chat = ChatTemplate::Open(model, *tokenizer_);
+    if (chat.ok()) {
+      chat_ = *std::move(chat);
+      return;
+    }
+    chat_refusal_ = std::string(chat.status().message());
+    spdlog::warn("chat requests are refused: {}", chat_refusal_);
+  }
+
   // Waits on a thread of its own, so that a second signal is heard meanwhile.
   void Drain() {
     spdlog::info("draining: {} requests are running or waiting", coordinator_->active_requests());
@@ -148,6 +160,7 @@ class Service {
   ServingMetrics metrics_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
+  std::string chat_refusal_;  // why there is none
   std::unique_ptr<HttpServer> server_;
   Coordinator* coordinator_ = nullptr;
   std::unique_ptr<SignalThread> signals_;

@@ -9,11 +9,12 @@
 
 namespace ternion {
 
-// A loaded model, as the server sees it. Borrows; all that it names outlives the server.
+// A loaded model, as the server sees it. Borrows; what it points to outlives the server.
 struct ModelService {
   Generator* generator = nullptr;
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat = nullptr;              // null: the model cannot chat
+  std::string chat_refusal;                        // why not
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
 };
 

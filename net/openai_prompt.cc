@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace ternion {
 namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMostPrompts = 1024;
+constexpr size_t kMostPrompts = 1024, kMostVariables = 64;
 constexpr std::string_view kPromptShapes =
     "must be a string, an array of strings, an array of token ids, or an array of arrays of token ids";
 
@@ -37,8 +38,8 @@ void ReadPrompt(FieldReader& reader, const json& value, std::vector<PromptInput>
   }
 }
 
-std::string ContentFrom(FieldReader& reader, const json& parts, const std::string& name) {
-  std::string text;
+std::vector<std::string> PartsFrom(FieldReader& reader, const json& parts, const std::string& name) {
+  std::vector<std::string> texts;
   for (size_t i = 0; i < parts.size(); ++i) {
     const std::string part_name = absl::StrCat(name, "[", i, "]");
     const json& part = parts[i];
@@ -49,10 +50,10 @@ std::string ContentFrom(FieldReader& reader, const json& parts, const std::strin
     } else if (!part.contains("text") || !part["text"].is_string()) {
       reader.Fail(part_name, "must have a string \"text\"");
     } else {
-      text += part["text"].get_ref<const std::string&>();
+      texts.push_back(part["text"].get<std::string>());
     }
   }
-  return text;
+  return texts;
 }
 
 ChatMessage MessageFrom(FieldReader& reader, const json& value, const std::string& name) {
@@ -69,8 +70,8 @@ ChatMessage MessageFrom(FieldReader& reader, const json& value, const std::strin
     reader.Fail(name + ".content", "must be a string or an array of parts");
   } else {
     message.role = role->get<std::string>();
-    message.content =
-        content->is_string() ? content->get<std::string>() : ContentFrom(reader, *content, name + ".content");
+    if (content->is_array()) message.parts = PartsFrom(reader, *content, name + ".content");
+    message.content = content->is_string() ? content->get<std::string>() : absl::StrJoin(message.parts, "");
   }
   return message;
 }
@@ -100,6 +101,18 @@ void ReadMessages(FieldReader& reader, std::vector<ChatMessage>* messages) {
   for (size_t i = 0; i < value->size() && reader.ok(); ++i) {
     messages->push_back(MessageFrom(reader, (*value)[i], absl::StrCat("messages[", i, "]")));
   }
+}
+
+void ReadTemplateVariables(FieldReader& reader, json* variables) {
+  constexpr std::string_view kName = "chat_template_kwargs";
+  const json* value = reader.Find(kName);
+  if (value == nullptr) return;
+  if (!value->is_object()) return reader.Fail(kName, "must be an object");
+  if (value->contains("messages")) return reader.Fail(kName, "must not hold messages");
+  if (value->size() > kMostVariables) {
+    return reader.Fail(kName, absl::StrCat("may have at most ", kMostVariables, " members"));
+  }
+  *variables = *value;
 }
 
 }  // namespace ternion

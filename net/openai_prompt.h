@@ -9,5 +9,7 @@ namespace ternion {
 void ReadPrompts(FieldReader& reader, std::vector<PromptInput>* prompts);
 // [{role, content}], the content a string or an array of {type: "text", text}.
 void ReadMessages(FieldReader& reader, std::vector<ChatMessage>* messages);
+// chat_template_kwargs: an object without `messages`, of at most 64 members.
+void ReadTemplateVariables(FieldReader& reader, nlohmann::json* variables);
 
 }  // namespace ternion

@@ -112,6 +112,7 @@ void ReadInput(FieldReader& reader, OpenAiRequest* request) {
   if (request->endpoint == Endpoint::kChat) {
     ReadMessages(reader, &request->messages);
     reader.Read("add_generation_prompt", &request->add_generation_prompt);
+    ReadTemplateVariables(reader, &request->chat_template_kwargs);
     bool echo = false;
     reader.Read("echo", &echo);
     if (echo) reader.FailUnsupported("echo", "this version supports it at /v1/completions only");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
 #include "runtime/serving/request.h"
 #include "runtime/text/chat_template.h"
 
@@ -26,6 +27,7 @@ struct OpenAiRequest {
   std::vector<PromptInput> prompts;           // completions
   std::vector<ChatMessage> messages;          // chat
   bool add_generation_prompt = true;          // chat
+  nlohmann::json chat_template_kwargs;        // chat: an object of variables for the template, or null
   bool echo = false;                          // completions: the text begins with the prompt
   int64_t n = 1;                              // choices of each prompt, or of the messages
   std::optional<int64_t> max_tokens;          // absent: until the context is full; 0: the echo alone

@@ -34,6 +34,26 @@ bool StandsAlone(std::string_view text, size_t begin, size_t end) {
   return after.empty() || !IsWordCharacter(after.substr(0, FirstUtf8(after).bytes));
 }
 
+// Where tokens may stand in a piece of a text, whose first byte is byte `begin` of the whole.
+class MarkupCursor {
+ public:
+  MarkupCursor(absl::Span<const TextRange> plain, size_t begin) : plain_(plain), begin_(begin) {}
+
+  // The first bytes at or behind `at` that are not plain, up to the next that are. Never goes back.
+  TextRange NextFrom(size_t at) {
+    while (next_ < plain_.size() && plain_[next_].end <= begin_ + at) ++next_;
+    if (next_ == plain_.size()) return {at, std::string_view::npos};
+    const TextRange& plain = plain_[next_];
+    if (plain.begin > begin_ + at) return {at, plain.begin - begin_};
+    return {plain.end - begin_, plain.end - begin_};
+  }
+
+ private:
+  absl::Span<const TextRange> plain_;
+  size_t begin_;
+  size_t next_ = 0;
+};
+
 }  // namespace
 
 absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, Vocabulary& vocabulary) {
@@ -59,24 +79,31 @@ absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, Vocabu
   return result;
 }
 
-std::vector<TextPart> AddedTokens::Split(std::string_view text) const {
+std::vector<TextPart> AddedTokens::Split(std::string_view text, absl::Span<const TextRange> plain) const {
   std::vector<TextPart> exact;
-  SplitOne(exact_, text, exact);
+  SplitOne(exact_, {text, text, plain}, exact);
   std::vector<TextPart> parts;
   for (const TextPart& part : exact) {
     if (part.id >= 0) {
       parts.push_back(part);
     } else {
-      SplitOne(normalized_, part.text, parts);
+      SplitOne(normalized_, {text, part.text, plain}, parts);
     }
   }
   return parts;
 }
 
-void AddedTokens::SplitOne(const Trie& trie, std::string_view text, std::vector<TextPart>& parts) const {
+void AddedTokens::SplitOne(const Trie& trie, const Piece& piece, std::vector<TextPart>& parts) const {
+  const std::string_view text = piece.text;
+  MarkupCursor markup(piece.plain, static_cast<size_t>(text.data() - piece.whole.data()));
   size_t plain = 0;  // where the plain text begins that no part holds yet
   for (size_t at = 0; at < text.size();) {
-    const int found = trie.Longest(text.substr(at));
+    const TextRange next = markup.NextFrom(at);
+    if (at < next.begin) {
+      at = next.begin;
+      continue;
+    }
+    const int found = trie.Longest(text.substr(at, next.end - at));
     if (found < 0) {
       ++at;
       continue;

@@ -8,7 +8,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "runtime/text/json_node.h"
+#include "runtime/text/text_range.h"
 #include "runtime/text/vocabulary.h"
 
 namespace ternion {
@@ -27,8 +29,8 @@ class AddedTokens {
   static absl::StatusOr<AddedTokens> FromJson(const JsonNode& tokens, Vocabulary& vocabulary);
 
   // All of a text (UTF-8), in order. White space that a token's lstrip or rstrip takes is in no part's plain
-  // text.
-  std::vector<TextPart> Split(std::string_view text) const;
+  // text. No token has a byte in one of the ranges `plain`, which are in order and apart.
+  std::vector<TextPart> Split(std::string_view text, absl::Span<const TextRange> plain = {}) const;
 
  private:
   struct Token {
@@ -54,7 +56,13 @@ class AddedTokens {
     std::array<bool, 256> first_bytes_{};
   };
 
-  void SplitOne(const Trie& trie, std::string_view text, std::vector<TextPart>& parts) const;
+  // A part of `whole`, in whose bytes the ranges count.
+  struct Piece {
+    std::string_view whole;
+    std::string_view text;
+    absl::Span<const TextRange> plain;
+  };
+  void SplitOne(const Trie& trie, const Piece& piece, std::vector<TextPart>& parts) const;
 
   std::vector<Token> tokens_;
   Trie exact_;

@@ -82,19 +82,18 @@ class BpeTokenizer : public Tokenizer {
   }
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const override {
-    TERNION_RETURN_IF_ERROR(CheckText(text));
     std::vector<int32_t> ids;
     const PostProcessor& around = parts_.post_processor;
     if (add_special) ids = around.before;
-    Encoder encoder(parts_.pre_tokenizer, *bpe_, ids);
-    for (const TextPart& part : parts_.added.Split(text)) {
-      if (part.id >= 0) {
-        ids.push_back(part.id);
-      } else {
-        TERNION_RETURN_IF_ERROR(encoder.Append(part.text));
-      }
-    }
+    TERNION_RETURN_IF_ERROR(Append(text, {}, ids));
     if (add_special) ids.insert(ids.end(), around.after.begin(), around.after.end());
+    return ids;
+  }
+
+  absl::StatusOr<std::vector<int32_t>> EncodeMixed(std::string_view text,
+                                                   absl::Span<const TextRange> plain) const override {
+    std::vector<int32_t> ids;
+    TERNION_RETURN_IF_ERROR(Append(text, plain, ids));
     return ids;
   }
 
@@ -122,6 +121,20 @@ class BpeTokenizer : public Tokenizer {
 
  private:
   explicit BpeTokenizer(Parts parts) : parts_(std::move(parts)) {}
+
+  absl::Status Append(std::string_view text, absl::Span<const TextRange> plain,
+                      std::vector<int32_t>& ids) const {
+    TERNION_RETURN_IF_ERROR(CheckText(text));
+    Encoder encoder(parts_.pre_tokenizer, *bpe_, ids);
+    for (const TextPart& part : parts_.added.Split(text, plain)) {
+      if (part.id >= 0) {
+        ids.push_back(part.id);
+      } else {
+        TERNION_RETURN_IF_ERROR(encoder.Append(part.text));
+      }
+    }
+    return absl::OkStatus();
+  }
 
   Parts parts_;
   std::unique_ptr<const Bpe> bpe_;

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/text/text_range.h"
 
 namespace ternion {
 
@@ -32,6 +33,10 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const = 0;
   // The same, for text that must stay text: added tokens are not looked for, and no special token comes out.
   virtual absl::StatusOr<std::vector<int32_t>> EncodePlain(std::string_view text) const = 0;
+  // The same, for a text of which only the ranges `plain` must stay text: no added token has a byte in one of them.
+  // They are in order and apart. What lies between two added tokens is encoded as one text, whatever it is made of.
+  virtual absl::StatusOr<std::vector<int32_t>> EncodeMixed(std::string_view text,
+                                                           absl::Span<const TextRange> plain) const = 0;
   // The bytes of the ids, one after the other; may end inside a UTF-8 character. Unknown ids give nothing.
   virtual std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const = 0;
   // The bytes one id stands for; none for an unknown id.

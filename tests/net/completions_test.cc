@@ -283,6 +283,34 @@ TEST(Chat, GoesThroughTheTemplateAndStopsAtTheEndOfTheTurn) {
   EXPECT_EQ(request.stop_ids, (std::vector<int32_t>{FakeTokenizer::kEndOfTurn}));
 }
 
+TEST(Chat, GivesTheTemplateItsVariables) {
+  TestServer server(Replies("x"), {}, /*can_chat=*/true,
+                    "{{ a.b }}{% for m in messages %}{{ m.content }}{% endfor %}");
+  HttpClient client(server.port());
+  const HttpReply reply = client.Post(
+      kChat,
+      R"({"messages": [{"role": "user", "content": "q"}], "chat_template_kwargs": {"a": {"b": "xy"}}})");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(server.generator.requests().at(0).prompt, Ids("xyq"));
+}
+
+TEST(Chat, WhatTheTemplateRefusesIs400) {
+  TestServer server(Replies("x"), {}, /*can_chat=*/true, "{{ raise_exception('roles must alternate') }}");
+  HttpClient client(server.port());
+  const HttpReply reply = client.Post(kChat, R"({"messages": [{"role": "user", "content": "q"}]})");
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_EQ(Json(reply)["error"]["message"], "roles must alternate");
+  EXPECT_EQ(Json(reply)["error"]["param"], "messages");
+}
+
+TEST(Chat, ATemplateThatIsBrokenIs400WithTheReason) {
+  TestServer server(Replies("x"), {}, /*can_chat=*/true, "{{ 1 + }}");
+  HttpClient client(server.port());
+  const HttpReply reply = client.Post(kChat, R"({"messages": [{"role": "user", "content": "q"}]})");
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_NE(reply.body.find("line 1, column 8"), std::string::npos) << reply.body;
+}
+
 TEST(Chat, NGivesSeveralChoices) {
   TestServer server(Replies("hi"));
   HttpClient client(server.port());

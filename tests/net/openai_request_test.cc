@@ -170,6 +170,10 @@ TEST(RefusedRequests, NameThePlaceInTheMessages) {
       {kTalk, R"({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": 5}]})",
        "messages[1].content"},
       {kTalk, R"({"messages": [{"role": "user", "content": ["a"]}]})", "messages[0].content[0]"},
+      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": [1]})",
+       "chat_template_kwargs"},
+      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": {"messages": []}})",
+       "chat_template_kwargs"},
       {kTalk, R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})", "messages[0].content[0]"},
       {kTalk,
        R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]})",
@@ -279,6 +283,7 @@ TEST(OpenAiRequest, JoinsTheTextPartsOfAMessage) {
   ASSERT_EQ(request->messages.size(), 2u);
   EXPECT_EQ(request->messages[0].role, "system");
   EXPECT_EQ(request->messages[1].content, "ab");
+  EXPECT_EQ(request->messages[1].parts, (std::vector<std::string>{"a", "b"}));
   EXPECT_TRUE(request->add_generation_prompt);
 }
 

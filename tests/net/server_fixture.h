@@ -13,6 +13,7 @@
 #include "tests/support/fake_generator.h"
 #include "tests/support/fake_tokenizer.h"
 #include "tests/support/http_client.h"
+#include "tests/support/temp_folder.h"
 
 namespace ternion {
 
@@ -21,10 +22,14 @@ inline constexpr std::string_view kChat = "/v1/chat/completions";
 
 // A server on a free port of the loopback interface, with an engine and a tokenizer that are fakes.
 struct TestServer {
+  // `chat_template`: the model's own; "": it has none.
   explicit TestServer(FakeGenerator::Behaviour behaviour = {}, ServerOptions options = {},
-                      bool can_chat = true)
+                      bool can_chat = true, std::string_view chat_template = "")
       : tokenizer(can_chat), generator(std::move(behaviour)) {
-    if (auto made = ChatTemplate::ForTokenizer(tokenizer); made.ok()) chat = *std::move(made);
+    const TempFolder folder;
+    if (!chat_template.empty()) folder.Write("chat_template.jinja", chat_template);
+    auto made = ChatTemplate::Open(folder.path(), tokenizer);
+    if (made.ok()) chat = *std::move(made);
     options.host = "127.0.0.1";
     options.port = 0;
     options.served_model_name = "demo";
@@ -32,7 +37,8 @@ struct TestServer {
     auto bound = HttpServer::Bind(std::move(options));
     CHECK(bound.ok(), "cannot bind a free port");
     server = *std::move(bound);
-    server->Serve({&generator, &tokenizer, chat.get(), [] { return std::string("one 1\n"); }});
+    server->Serve({&generator, &tokenizer, chat.get(), std::string(made.status().message()),
+                   [] { return std::string("one 1\n"); }});
   }
 
   uint16_t port() const { return server->port(); }

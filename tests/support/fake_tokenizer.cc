@@ -1,6 +1,7 @@
 #include "tests/support/fake_tokenizer.h"
 
-#include <array>
+#include <algorithm>
+#include <iterator>
 
 namespace ternion {
 namespace {
@@ -25,6 +26,25 @@ absl::StatusOr<std::vector<int32_t>> FakeTokenizer::Encode(std::string_view text
 
 absl::StatusOr<std::vector<int32_t>> FakeTokenizer::EncodePlain(std::string_view text) const {
   return Encode(text, /*add_special=*/false);
+}
+
+absl::StatusOr<std::vector<int32_t>> FakeTokenizer::EncodeMixed(std::string_view text,
+                                                                absl::Span<const TextRange> plain) const {
+  const auto stands_at = [&](std::string_view token, size_t at) {
+    return text.substr(at, token.size()) == token &&
+           std::none_of(plain.begin(), plain.end(),
+                        [&](TextRange range) { return range.begin < at + token.size() && at < range.end; });
+  };
+  std::vector<int32_t> ids;
+  for (size_t at = 0; at < text.size();) {
+    const auto token = std::find_if(std::begin(kSpecial), std::end(kSpecial),
+                                    [&](std::string_view special) { return stands_at(special, at); });
+    const bool special = token != std::end(kSpecial);
+    ids.push_back(special ? kBos + static_cast<int32_t>(token - std::begin(kSpecial))
+                          : static_cast<unsigned char>(text[at]));
+    at += special ? token->size() : 1;
+  }
+  return ids;
 }
 
 std::string FakeTokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special) const {

@@ -19,6 +19,9 @@ class FakeTokenizer final : public Tokenizer {
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special) const override;
   absl::StatusOr<std::vector<int32_t>> EncodePlain(std::string_view text) const override;
+  // Looks for the special tokens, as a real tokenizer does.
+  absl::StatusOr<std::vector<int32_t>> EncodeMixed(std::string_view text,
+                                                   absl::Span<const TextRange> plain) const override;
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const override;
   std::string_view TokenBytes(int32_t id) const override;
   bool IsSpecial(int32_t id) const override { return id >= kBos; }

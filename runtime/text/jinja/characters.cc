@@ -9,21 +9,18 @@
 namespace ternion::jinja {
 namespace {
 
-// A set of characters in PCRE2's language.
-class CharacterSet {
- public:
-  explicit CharacterSet(std::string_view pattern) : regex_(Regex::CompilePcre2(pattern)) {
-    CHECK(regex_.ok(), regex_.status().ToString());
-  }
-  bool Holds(std::string_view character) const {
-    const absl::StatusOr<RegexMatch> match = RegexMatcher(*regex_).Find(character, 0);
-    CHECK(match.ok(), match.status().ToString());
-    return match->found;
-  }
+// A set of characters in PCRE2's language. Never freed.
+const Regex& CharacterSet(std::string_view pattern) {
+  const auto* const regex = new absl::StatusOr<Regex>(Regex::CompilePcre2(pattern));
+  CHECK(regex->ok(), regex->status().ToString());
+  return **regex;
+}
 
- private:
-  absl::StatusOr<Regex> regex_;
-};
+bool Holds(const RegexMatcher& set, std::string_view character) {
+  const absl::StatusOr<RegexMatch> match = set.Find(character, 0);
+  CHECK(match.ok(), match.status().ToString());
+  return match->found;
+}
 
 bool IsAscii(std::string_view character) { return character.size() == 1; }
 bool Between(char c, char low, char high) { return c >= low && c <= high; }
@@ -88,38 +85,44 @@ size_t TrailingSpace(std::string_view text) {
 
 bool IsPrintable(std::string_view character) {
   if (IsAscii(character)) return Between(character[0], ' ', '~');
-  static const auto* const hidden = new CharacterSet(R"([\p{C}\p{Z}])");
-  return !hidden->Holds(character);
+  static const Regex& hidden = CharacterSet(R"([\p{C}\p{Z}])");
+  thread_local const RegexMatcher matcher(hidden);
+  return !Holds(matcher, character);
 }
 
 bool IsLetter(std::string_view character) {
   if (IsAscii(character)) return Between(character[0] | 0x20, 'a', 'z');
-  static const auto* const letters = new CharacterSet(R"(\p{L})");
-  return letters->Holds(character);
+  static const Regex& letters = CharacterSet(R"(\p{L})");
+  thread_local const RegexMatcher matcher(letters);
+  return Holds(matcher, character);
 }
 
 bool IsDigit(std::string_view character) {
   if (IsAscii(character)) return Between(character[0], '0', '9');
-  static const auto* const digits = new CharacterSet(R"(\p{Nd})");
-  return digits->Holds(character);
+  static const Regex& digits = CharacterSet(R"(\p{Nd})");
+  thread_local const RegexMatcher matcher(digits);
+  return Holds(matcher, character);
 }
 
 bool IsUpper(std::string_view character) {
   if (IsAscii(character)) return Between(character[0], 'A', 'Z');
-  static const auto* const letters = new CharacterSet(R"(\p{Uppercase})");
-  return letters->Holds(character);
+  static const Regex& letters = CharacterSet(R"(\p{Uppercase})");
+  thread_local const RegexMatcher matcher(letters);
+  return Holds(matcher, character);
 }
 
 bool IsLower(std::string_view character) {
   if (IsAscii(character)) return Between(character[0], 'a', 'z');
-  static const auto* const letters = new CharacterSet(R"(\p{Lowercase})");
-  return letters->Holds(character);
+  static const Regex& letters = CharacterSet(R"(\p{Lowercase})");
+  thread_local const RegexMatcher matcher(letters);
+  return Holds(matcher, character);
 }
 
 bool IsWordCharacter(std::string_view character) {
   if (character == "_" || IsLetter(character) || IsDigit(character)) return true;
-  static const auto* const numbers = new CharacterSet(R"(\p{N})");
-  return numbers->Holds(character);
+  static const Regex& numbers = CharacterSet(R"(\p{N})");
+  thread_local const RegexMatcher matcher(numbers);
+  return Holds(matcher, character);
 }
 
 std::vector<TextRange> Lines(std::string_view text, bool keep_ends) {

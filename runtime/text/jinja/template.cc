@@ -26,7 +26,7 @@ absl::StatusOr<Text> Template::Render(const Variables& variables, const std::tm&
   const absl::Status status = Interpreter(state).Run(body_, root, out);
   if (status.ok()) return out;
   if (IsRaised(status)) return absl::InvalidArgumentError(status.message());
-  return absl::InvalidArgumentError(absl::StrCat("line ", state.line(), ": ", status.message()));
+  return absl::FailedPreconditionError(absl::StrCat("line ", state.line(), ": ", status.message()));
 }
 
 absl::StatusOr<std::string> RenderOnce(std::string_view source, const nlohmann::json& variables,

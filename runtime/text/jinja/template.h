@@ -28,8 +28,8 @@ class Template {
   // kInvalidArgument: "line 3, column 5: ...".
   static absl::StatusOr<std::unique_ptr<const Template>> Parse(std::string_view source);
 
-  // `now`: the local time that strftime_now tells. kInvalidArgument, with the message of raise_exception where the
-  // template called it, else "line 3: ..." (an operation that fails, a limit).
+  // `now`: the local time that strftime_now tells. kInvalidArgument: the template called raise_exception, with this
+  // message. kFailedPrecondition: "line 3: ...", an operation that fails, or a limit.
   absl::StatusOr<Text> Render(const Variables& variables, const std::tm& now,
                               const Limits& limits = {}) const;
 

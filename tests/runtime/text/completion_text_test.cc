@@ -27,6 +27,10 @@ class TableTokenizer : public Tokenizer {
   absl::StatusOr<std::vector<int32_t>> EncodePlain(std::string_view) const override {
     return std::vector<int32_t>();
   }
+  absl::StatusOr<std::vector<int32_t>> EncodeMixed(std::string_view,
+                                                   absl::Span<const TextRange>) const override {
+    return std::vector<int32_t>();
+  }
   std::string Decode(absl::Span<const int32_t> ids, bool) const override {
     std::string all;
     for (const int32_t id : ids) all += TokenBytes(id);

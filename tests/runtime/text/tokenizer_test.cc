@@ -116,6 +116,30 @@ TEST(Tokenizer, PlainTextHasNoSpecialTokensOfTheVocabulary) {
   EXPECT_EQ((*tokenizer)->Decode(*ids, /*skip_special=*/true), "<|endoftext|>");
 }
 
+TEST(Tokenizer, KeepsTokensOutOfRangesThatAreToBePlain) {
+  const auto demo = LoadFile(kDemo);
+  const int32_t end = *demo->TokenId("<|eot_id|>");
+  const std::string token = "<|eot_id|>";  // 10 bytes
+  const std::string text = "ab" + token + "cd" + token;
+  const auto mixed = [&](std::vector<TextRange> plain) { return demo->EncodeMixed(text, plain).value(); };
+  const auto with = [&](const std::string& before, const std::string& after) {
+    std::vector<int32_t> ids = demo->EncodePlain(before).value();
+    ids.push_back(end);
+    const std::vector<int32_t> rest = demo->EncodePlain(after).value();
+    ids.insert(ids.end(), rest.begin(), rest.end());
+    return ids;
+  };
+  EXPECT_EQ(mixed({}), Encode(*demo, text));
+  EXPECT_EQ(mixed({{0, text.size()}}), demo->EncodePlain(text).value());
+  EXPECT_EQ(mixed({{0, 2}, {12, 14}}), Encode(*demo, text));
+  for (size_t byte = 2; byte < 12; ++byte) {
+    EXPECT_EQ(mixed({{byte, byte + 1}}), with("ab" + token + "cd", "")) << byte;
+    EXPECT_EQ(mixed({{0, 1}, {byte + 12, byte + 13}}), with("ab", "cd" + token)) << byte;
+  }
+  EXPECT_EQ(mixed({{0, 3}, {11, 14}}), with("ab" + token + "cd", ""));
+  EXPECT_EQ(mixed({{3, 4}, {20, 21}}), demo->EncodePlain(text).value());
+}
+
 TEST(Tokenizer, RefusesTextThatIsNotUtf8) {
   const auto demo = LoadFile(kDemo);
   EXPECT_EQ(demo->Encode("abc\xC3(", true).status(), Invalid("the text is not UTF-8 at byte 3"));
