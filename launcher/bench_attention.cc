@@ -14,6 +14,7 @@
 #include "launcher/bench_device.h"
 #include "launcher/host.h"
 #include "launcher/job.h"
+#include "launcher/model.h"
 #include "runtime/cache/kv_cache.h"
 
 namespace ternion {

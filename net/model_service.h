@@ -14,7 +14,7 @@ struct ModelService {
   Generator* generator = nullptr;
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat = nullptr;              // null: the model cannot chat
-  std::string chat_refusal;                        // why not
+  std::string chat_refusal = {};                   // why not
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
 };
 

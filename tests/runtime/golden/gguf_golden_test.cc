@@ -72,8 +72,8 @@ std::vector<float> Logits(WeightSource& source, const std::vector<int32_t>& ids)
   const auto backend = MakeCpuBackend(1);
   const auto solo = MakeSoloCommunicator();
   auto weights = *source.Load({}, *backend, [](double) {});
-  const auto cache =
-      *KvCache::Create(*backend, KvFormat::kF32, config.shape.layers, BlocksFor(tokens), weights.shard.heads);
+  const auto cache = *KvCache::Create(*backend, KvFormat::kF32, /*query_bits=*/0, config.shape.layers,
+                                      BlocksFor(tokens), weights.shard.heads);
   EngineOptions options;
   options.kv_blocks = 1;
   auto engine = *Engine::Create(config, std::move(weights), {}, options, *backend, *solo, *solo);

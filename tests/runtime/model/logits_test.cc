@@ -29,8 +29,8 @@ class LogitsTest : public testing::Test {
     vocab_ = (*source)->config().shape.vocab;
     auto weights = (*source)->Load({}, *backend_, [](double) {});
     ASSERT_TRUE(weights.ok()) << weights.status();
-    auto cache = KvCache::Create(*backend_, KvFormat::kF32, (*source)->config().shape.layers,
-                                 BlocksFor(kTokens), weights->shard.heads);
+    auto cache = KvCache::Create(*backend_, KvFormat::kF32, /*query_bits=*/0,
+                                 (*source)->config().shape.layers, BlocksFor(kTokens), weights->shard.heads);
     ASSERT_TRUE(cache.ok()) << cache.status();
     EngineOptions options;
     options.kv_blocks = 1;
