@@ -119,9 +119,10 @@ TEST_P(WriteKvTest, TurnsAndWritesAtOnce) {
   }
 }
 
-// Keys and queries of which every query sees its own position alone: the scores rise by hundreds, so that the others'
-// weights are 0 and the result is the value, as the cache has it.
-void LookAtOneself(AttentionCase* test) {
+// Keys and queries of which every query sees its own position alone: the scores rise by so much that the others' weights
+// are 0 and the result is the value, as the cache has it. Weights that are halves become 0 sooner.
+void LookAtOneself(const BackendCase& device, AttentionCase* test) {
+  const float rise = device.f32_kv ? 400.0f : 40.0f;
   const int64_t dim = test->heads().head_dim;
   const auto fill = [dim](float first, int64_t heads, float* x) {
     std::fill_n(x, heads * dim, 0.0f);
@@ -129,7 +130,7 @@ void LookAtOneself(AttentionCase* test) {
   };
   test->Change([&](int64_t position, float* queries, float* keys, float*) {
     fill(std::sqrt(static_cast<float>(dim)), test->heads().query_heads, queries);
-    fill(400.0f * static_cast<float>(position), test->heads().kv_heads, keys);
+    fill(rise * static_cast<float>(position), test->heads().kv_heads, keys);
   });
 }
 
@@ -140,7 +141,7 @@ TEST_P(WriteKvTest, RoundsToCodes) {
   for (int dim : {16, 64, 80, 96, 128}) {
     for (KvFormat format : kPackedFormats) {
       AttentionCase test({0, 2, 0, 2, 1, dim}, format, {140});
-      LookAtOneself(&test);
+      LookAtOneself(GetParam(), &test);
       test.Change([&](int64_t position, float*, float*, float* values) {
         constexpr float kSizes[] = {1, 0, 1e-30f, 1e-7f, 1e-4f, 3e3f, 7};
         constexpr float kShifts[] = {0, 0, 0, 0.5f, -100};
@@ -168,7 +169,7 @@ TEST_P(WriteKvTest, HugeNumbersStayFinite) {
   if (!GetParam().f32_kv) GTEST_SKIP() << "the cache's numbers are halves";
   for (KvFormat format : kPackedFormats) {
     AttentionCase test({0, 1, 0, 1, 1, 64}, format, {3});
-    LookAtOneself(&test);
+    LookAtOneself(GetParam(), &test);
     test.Change([](int64_t, float*, float*, float* values) {
       for (int d = 0; d < 64; ++d) values[d] *= 1e30f;
     });
