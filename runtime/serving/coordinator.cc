@@ -179,7 +179,9 @@ absl::Status Coordinator::TakeOldestAnswers(std::unique_lock<std::mutex>& lock) 
 void Coordinator::CommitResults() {
   StepMeter::Phase committing(meter_, StepPhase::kCommit);
   for (const StepResult& result : std::exchange(results_, {})) {
-    for (Scheduler::Notice& notice : scheduler_.Commit(result)) pending_.push_back(std::move(notice));
+    Notices notices = scheduler_.Commit(result);
+    if (pending_.empty()) pending_.swap(notices);
+    for (Scheduler::Notice& notice : notices) pending_.push_back(std::move(notice));
   }
   idle_ = false;
   committing.End();

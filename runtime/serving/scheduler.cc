@@ -78,6 +78,7 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
   const auto plan = plans_.find(result.step);
   CHECK(plan != plans_.end(), "an answer to a step that is not in flight");
   std::vector<Notice> notices;
+  notices.reserve(plan->second.size());
   auto answer = result.sequences.begin();
   for (const Planned& planned : plan->second) {
     Sequence& sequence = *planned.sequence;
