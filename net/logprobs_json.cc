@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status.h"
-#include "nlohmann/json.hpp"
+#include "net/json_quote.h"
 #include "runtime/text/utf8.h"
 
 namespace ternion {
@@ -94,10 +95,6 @@ std::string CompletionLogprobsJson(absl::Span<const ToldToken> tokens) {
 
 std::string ChatLogprobsJson(absl::Span<const ToldToken> tokens) {
   return absl::StrCat("{\"content\":", Array(tokens, ChatToken), ",\"refusal\":null}");
-}
-
-std::string QuoteJson(std::string_view text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace ternion

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "absl/types/span.h"
 #include "net/told_token.h"
@@ -14,8 +13,5 @@ namespace ternion {
 std::string CompletionLogprobsJson(absl::Span<const ToldToken> tokens);
 // And as chat has them: {"content": [{"token", "logprob", "bytes", "top_logprobs"}]}.
 std::string ChatLogprobsJson(absl::Span<const ToldToken> tokens);
-
-// `text` as a JSON string.
-std::string QuoteJson(std::string_view text);
 
 }  // namespace ternion

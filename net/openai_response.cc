@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
+#include "net/json_quote.h"
 #include "net/logprobs_json.h"
 #include "net/sse.h"
 

@@ -1,5 +1,6 @@
 #include "net/openai_sampling.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>

@@ -1,9 +1,11 @@
 // Log-probabilities in answers: OpenAI's shapes, and that every token goes with its text.
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "net/logprobs_json.h"
 #include "tests/net/server_fixture.h"
 
 namespace ternion {
@@ -119,6 +121,15 @@ TEST(CompletionLogprobs, AreTheSameInStreams) {
     EXPECT_EQ(streamed.text, whole["text"]) << fields;
     EXPECT_EQ(streamed.logprobs, whole["logprobs"]) << fields;
   }
+}
+
+// JSON has no infinity.
+TEST(CompletionLogprobs, OfAnImpossibleTokenAreANumber) {
+  const float never = -std::numeric_limits<float>::infinity();
+  const std::vector<ToldToken> tokens = {{"a", 0, never, {{"b", -0.25f}}}};
+  EXPECT_EQ(json::parse(CompletionLogprobsJson(tokens))["top_logprobs"],
+            json({{{"a", -9999}, {"b", -0.25}}}));
+  EXPECT_EQ(json::parse(ChatLogprobsJson(tokens))["content"][0]["logprob"], -9999);
 }
 
 TEST(ChatLogprobs, HaveOpenAisShape) {
