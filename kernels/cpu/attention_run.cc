@@ -1,5 +1,5 @@
-// One tile over one block: convert the block to float once (if it is stored as halves), scores of all
-// queries, weights, weighted sums. The arithmetic of a query is the same alone and in company.
+// One tile over one block: scores of all queries, weights, weighted sums. Halves become floats once for all queries; codes
+// are read as they are (packed_attention.h). The arithmetic of a query is the same alone and in company.
 #include "kernels/cpu/attention_run.h"
 
 #include <algorithm>

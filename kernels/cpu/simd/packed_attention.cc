@@ -13,6 +13,11 @@ namespace {
 constexpr int kTokens = kAttentionTokens;
 constexpr int kSegment = kScoreSegment;
 constexpr int kRows = kLanes == 4 ? 1 : 4;  // that share an unpacked code
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kUnroll = 1;  // each line becomes many there, which would take minutes to compile
+#else
+constexpr int kUnroll = 32;  // all
+#endif
 
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t UnalignedWords __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
@@ -22,6 +27,9 @@ struct Format {
   static constexpr int kBits = kBitsOfCode;
   static constexpr bool kGrouped = kIsGrouped;  // codes count from a minimum; else they are two's complement
   static constexpr bool kLookedUp = 1 << kBits <= kLanes;
+  // Codes of a lane that fill whole words: the loop over them is unrolled, so that shifts are constants.
+  static constexpr int kPeriod = kBits == 3 ? kPackedDepth : 32 / kBits;
+  static constexpr int kPeriodWords = kPackedLanes * kBits * kPeriod / 32;
   static constexpr int kUnitWords = kPackedLanes * kBits;
 };
 
@@ -37,11 +45,11 @@ inline Vec CodeNumbers() {
   return numbers;
 }
 
-// Code k of every lane in the lowest bits; what stands above them does not matter.
+// Code k of every lane, of those whose first word is at `words`, in the lowest bits; what stands above does not matter.
 template <typename F>
-[[gnu::always_inline]] inline Words Field(const uint32_t* unit, int k) {
+[[gnu::always_inline]] inline Words Field(const uint32_t* words, int k) {
   const int shift = F::kBits * k % 32;
-  const uint32_t* const word = unit + F::kBits * k / 32 * kPackedLanes;
+  const uint32_t* const word = words + F::kBits * k / 32 * kPackedLanes;
   const Words low = *reinterpret_cast<const UnalignedWords*>(word) >> shift;
   if (shift + F::kBits <= 32) return low;
   return low | *reinterpret_cast<const UnalignedWords*>(word + kPackedLanes) << (32 - shift);
@@ -73,17 +81,20 @@ using ScoreSums = Vec[kQ][kPassGroups][kVecsOf16];
 template <typename F, int kQ, int kFirstGroup>
 [[gnu::always_inline]] inline void AddKeys(const uint32_t* unit, const float* query, int head_dim,
                                            ScoreSums<kQ>& sum) {
+  constexpr int kChannels = F::kPeriod / kTokenGroups;
   const Vec numbers = CodeNumbers<F>();
-#pragma GCC unroll 8
-  for (int c = 0; c < kUnitChannels; ++c) {
-#pragma GCC unroll 4
-    for (int g = 0; g < kPassGroups; ++g) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kVecsOf16; ++i) {
-        const Words field = Field<F>(unit + i * kLanes, kTokenGroups * c + kFirstGroup + g);
-        const Vec key = Number<F>(field, numbers);
-#pragma GCC unroll 4
-        for (int q = 0; q < kQ; ++q) sum[q][g][i] += query[q * head_dim + c] * key;
+  for (int begin = 0; begin < kUnitChannels; begin += kChannels, unit += F::kPeriodWords) {
+#pragma GCC unroll kUnroll
+    for (int c = 0; c < kChannels; ++c) {
+#pragma GCC unroll kUnroll
+      for (int g = 0; g < kPassGroups; ++g) {
+#pragma GCC unroll kUnroll
+        for (int i = 0; i < kVecsOf16; ++i) {
+          const Words field = Field<F>(unit + i * kLanes, kTokenGroups * c + kFirstGroup + g);
+          const Vec key = Number<F>(field, numbers);
+#pragma GCC unroll kUnroll
+          for (int q = 0; q < kQ; ++q) sum[q][g][i] += query[q * head_dim + begin + c] * key;
+        }
       }
     }
   }
@@ -138,23 +149,26 @@ template <typename F, int kQ, int kColumns>
 [[gnu::always_inline]] inline void AddValues(const PackedCodes& values, const float* weights, int column,
                                              int half, ValueSums<kQ, kColumns>& sum) {
   const Vec numbers = CodeNumbers<F>();
-  const uint32_t* const units = values.codes + (2 * column + half) * F::kUnitWords;
-#pragma GCC unroll 32
-  for (int k = 0; k < kPackedDepth; ++k) {
-    const int j = half * kPackedDepth + k;
-#pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) {
-      const float* const scales =
-          values.scales + (F::kGrouped ? (column + c) / (kPackedGroup / kPackedLanes) * 2 * kTokens : 0);
-      const float minimum = scales[j], step = F::kGrouped ? scales[kTokens + j] : 0;
-      const Vec looked_up = F::kGrouped && F::kLookedUp ? minimum + numbers * step : numbers;
-#pragma GCC unroll 4
-      for (int i = 0; i < kVecsOf16; ++i) {
-        const Words field = Field<F>(units + 2 * c * F::kUnitWords + i * kLanes, k);
-        Vec value = Number<F>(field, looked_up);
-        if (F::kGrouped && !F::kLookedUp) value = minimum + value * step;
-#pragma GCC unroll 4
-        for (int q = 0; q < kQ; ++q) sum[q][c][i] += weights[q * kTokens + j] * value;
+  const uint32_t* units = values.codes + (2 * column + half) * F::kUnitWords;
+  const int end = (half + 1) * kPackedDepth;
+  for (int begin = half * kPackedDepth; begin < end; begin += F::kPeriod, units += F::kPeriodWords) {
+#pragma GCC unroll kUnroll
+    for (int k = 0; k < F::kPeriod; ++k) {
+      const int j = begin + k;
+#pragma GCC unroll kUnroll
+      for (int c = 0; c < kColumns; ++c) {
+        const float* const scales =
+            values.scales + (F::kGrouped ? (column + c) / (kPackedGroup / kPackedLanes) * 2 * kTokens : 0);
+        const float minimum = scales[j], step = F::kGrouped ? scales[kTokens + j] : 0;
+        const Vec looked_up = F::kGrouped && F::kLookedUp ? minimum + numbers * step : numbers;
+#pragma GCC unroll kUnroll
+        for (int i = 0; i < kVecsOf16; ++i) {
+          const Words field = Field<F>(units + 2 * c * F::kUnitWords + i * kLanes, k);
+          Vec value = Number<F>(field, looked_up);
+          if (F::kGrouped && !F::kLookedUp) value = minimum + value * step;
+#pragma GCC unroll kUnroll
+          for (int q = 0; q < kQ; ++q) sum[q][c][i] += weights[q * kTokens + j] * value;
+        }
       }
     }
   }
