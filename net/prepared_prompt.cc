@@ -79,8 +79,7 @@ absl::StatusOr<PreparedPrompt> PrepareCompletion(const OpenAiRequest& request, c
 
 absl::StatusOr<PreparedPrompt> PrepareChat(const OpenAiRequest& request, const ModelService& model) {
   if (model.chat == nullptr) {
-    const absl::string_view reason =
-        model.chat_refusal.empty() ? "it has no chat template" : model.chat_refusal;
+    const std::string reason = model.chat_refusal.empty() ? "it has no chat template" : model.chat_refusal;
     return absl::FailedPreconditionError(
         absl::StrCat("the model cannot chat: ", reason, "; use /v1/completions"));
   }

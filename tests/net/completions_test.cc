@@ -308,7 +308,11 @@ TEST(Chat, ATemplateThatIsBrokenIs400WithTheReason) {
   HttpClient client(server.port());
   const HttpReply reply = client.Post(kChat, R"({"messages": [{"role": "user", "content": "q"}]})");
   EXPECT_EQ(reply.status, 400);
-  EXPECT_NE(reply.body.find("line 1, column 8"), std::string::npos) << reply.body;
+  const std::string message = Json(reply)["error"]["message"];
+  EXPECT_TRUE(message.starts_with("the model cannot chat: /")) << message;
+  EXPECT_TRUE(message.ends_with(
+      "/chat_template.jinja: line 1, column 8: expected an expression, found }}; use /v1/completions"))
+      << message;
 }
 
 TEST(Chat, NGivesSeveralChoices) {
