@@ -25,7 +25,7 @@ template <typename T>
 std::vector<T> TakeValues(DelayedReads& reads) {
   const std::string bytes = reads.Take();
   std::vector<T> values(bytes.size() / sizeof(T));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;
 }
 
