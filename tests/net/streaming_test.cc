@@ -244,12 +244,11 @@ TEST(Streams, AClientThatIsTooFarBehindIsDropped) {
   silent.Send(PostRequest(kCompletions, R"({"prompt": "a", "stream": true})"));
   HttpClient quick(server.port());
   int rounds = 0;
-  for (; server.generator.cancelled() == 0 && rounds < 10000; ++rounds) {
+  do {
     EXPECT_EQ(Json(quick.Post(kCompletions, R"({"prompt": "ab", "max_tokens": 4})"))["choices"][0]["text"],
               "abab");
-  }
+  } while (server.generator.cancelled() == 0 && ++rounds < 10000);
   EXPECT_TRUE(server.generator.WaitForCancelled(1));
-  EXPECT_GT(rounds, 0);
   EXPECT_EQ(quick.Get("/health").status, 200);
 }
 
