@@ -16,25 +16,19 @@ size_t BytesOf(const TokenEvent& event) {
 
 }  // namespace
 
-void EventQueue::Push(int choice, const TokenEvent& event) {
-  Add(choice, event);
-  // Also where this queue is closed: others may wait for it.
-  if (!event.more_follow) wakes_->Flush();
-}
-
-void EventQueue::Add(int choice, const TokenEvent& event) {
+void EventQueue::Push(ChoiceEvent event) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
   CHECK(capacity_ > 0, "the engine sent more tokens than a request allows");
   --capacity_;
-  waiting_bytes_ += BytesOf(event);
+  waiting_bytes_ += BytesOf(event.event);
   if (waiting_bytes_ > reader_.most_bytes) {
     const std::function<void()> drop = std::move(reader_.drop);
     CloseLocked();
     return drop();
   }
-  events_.push_back({choice, event});
-  if (events_.size() == 1) wakes_->Add(reader_.wake);
+  events_.push_back(std::move(event));
+  if (events_.size() == 1) reader_.wake();
 }
 
 std::vector<ChoiceEvent> EventQueue::Take(size_t most) {

@@ -21,17 +21,18 @@ size_t MostEvents(const std::vector<PreparedPrompt>& prompts) {
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(const ModelService& model,
                                                               const std::vector<std::string>& stop,
                                                               std::vector<PreparedPrompt> prompts,
-                                                              EventReader reader) {
+                                                              TokenMail& mail, EventReader reader) {
   auto queue = std::make_shared<EventQueue>(MostEvents(prompts), std::move(reader));
-  std::unique_ptr<Generation> generation(new Generation(*model.generator, queue));
+  const std::shared_ptr<const TokenMail::Address> address = mail.AddressOf(queue);
+  std::unique_ptr<Generation> generation(new Generation(*model.generator, std::move(queue)));
   for (PreparedPrompt& prompt : prompts) {
     const int choice = generation->choices();
     if (prompt.counts_prompt)
       generation->prompt_tokens_ += static_cast<int64_t>(prompt.request.prompt.size());
-    TERNION_ASSIGN_OR_RETURN(const uint64_t id, model.generator->Submit(std::move(prompt.request),
-                                                                        [queue, choice](const TokenEvent& e) {
-                                                                          queue->Push(choice, e);
-                                                                        }));
+    TERNION_ASSIGN_OR_RETURN(
+        const uint64_t id,
+        model.generator->Submit(std::move(prompt.request),
+                                [address, choice](const TokenEvent& e) { address->Send(choice, e); }));
     generation->choices_.push_back(
         {id, CompletionStream(choice, *model.tokenizer, stop, std::move(prompt.echo)), prompt.counts_prompt});
     ++generation->unfinished_;

@@ -9,6 +9,7 @@
 #include "net/completion_stream.h"
 #include "net/event_queue.h"
 #include "net/prepared_prompt.h"
+#include "net/token_mail.h"
 
 namespace ternion {
 
@@ -21,12 +22,12 @@ struct Usage {
 // The running choices of one HTTP request. Its end, for whatever reason, cancels the choices that still run.
 class Generation {
  public:
-  // Submits every prompt, or none. `reader` is woken on the engine's thread when Take has something to give, and dropped
-  // when it takes too little; neither after the Generation's end. Errors are Generator::Submit's.
+  // Submits every prompt, or none. `reader` is woken by the mail when Take has something to give, and dropped when it
+  // takes too little; neither after the Generation's end. Errors are Generator::Submit's.
   static absl::StatusOr<std::unique_ptr<Generation>> Start(const ModelService& model,
                                                            const std::vector<std::string>& stop,
                                                            std::vector<PreparedPrompt> prompts,
-                                                           EventReader reader);
+                                                           TokenMail& mail, EventReader reader);
   ~Generation();
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
@@ -49,7 +50,7 @@ class Generation {
       : generator_(&generator), queue_(std::move(queue)) {}
 
   Generator* generator_;
-  std::shared_ptr<EventQueue> queue_;  // the engine's sinks hold it too
+  std::shared_ptr<EventQueue> queue_;  // the mail holds it too
   std::vector<Choice> choices_;
   int unfinished_ = 0;
   int64_t prompt_tokens_ = 0;

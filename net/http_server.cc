@@ -82,7 +82,7 @@ void HttpServer::Network::Stop() {
   state_->AbortConnections();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  state_->wakes()->Close();
+  state_->mail().Close();
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Bind(ServerOptions options) {

@@ -8,7 +8,7 @@ namespace ternion {
 ServerState::ServerState(ServerOptions options, boost::asio::io_context& io)
     : options_(std::move(options)),
       keys_(options_.api_keys),
-      wakes_(std::make_shared<WakeList>(io)),
+      mail_(std::make_shared<TokenMail>(io)),
       started_at_(std::time(nullptr)) {}
 
 void ServerState::SetModel(const ModelService& model) {

@@ -14,18 +14,18 @@
 #include "net/connection.h"
 #include "net/model_service.h"
 #include "net/server_options.h"
-#include "net/wake_list.h"
+#include "net/token_mail.h"
 
 namespace ternion {
 
 // What the sessions of one server share. Thread-safe.
 class ServerState {
  public:
-  // `io` runs the sessions. When it goes, wakes() must have been closed.
+  // `io` runs the sessions. When it goes, mail() must have been closed.
   ServerState(ServerOptions options, boost::asio::io_context& io);
 
   const ServerOptions& options() const { return options_; }
-  const std::shared_ptr<WakeList>& wakes() const { return wakes_; }
+  TokenMail& mail() const { return *mail_; }
   const ApiKeys& keys() const { return keys_; }
   int64_t started_at() const { return started_at_; }  // Unix seconds
 
@@ -54,7 +54,7 @@ class ServerState {
 
   const ServerOptions options_;
   const ApiKeys keys_;
-  const std::shared_ptr<WakeList> wakes_;
+  const std::shared_ptr<TokenMail> mail_;
   const int64_t started_at_;
   std::atomic<bool> draining_ = false;
 

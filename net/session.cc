@@ -189,8 +189,7 @@ HttpResponse Session::Metrics() const {
 EventReader Session::MakeReader() const {
   std::string why =
       absl::StrCat("request ", framing_.request_id, ": its client reads too slowly and was dropped");
-  return {connection_->Waker(), connection_->Dropper(std::move(why)), state_->options().max_buffered_bytes,
-          state_->wakes()};
+  return {connection_->Waker(), connection_->Dropper(std::move(why)), state_->options().max_buffered_bytes};
 }
 
 Session::Answering Session::Generate(Endpoint endpoint) {
@@ -218,7 +217,7 @@ absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
                            ParseOpenAiRequest(endpoint, connection_->TakeBody()));
   if (!request.model.empty() && request.model != served) return ModelNotFound(request.model, served);
   TERNION_ASSIGN_OR_RETURN(std::vector<PreparedPrompt> prompts, PreparePrompts(request, model));
-  auto generation = Generation::Start(model, request.stop, std::move(prompts), MakeReader());
+  auto generation = Generation::Start(model, request.stop, std::move(prompts), state_->mail(), MakeReader());
   // The other parameters were checked on the way; what the engine refuses is the prompt.
   if (absl::IsInvalidArgument(generation.status())) {
     return BlameParam(endpoint == Endpoint::kChat ? "messages" : "prompt", generation.status());

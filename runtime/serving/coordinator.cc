@@ -7,6 +7,7 @@
 #include "kernels/status.h"
 #include "parallel/communicator.h"
 #include "runtime/serving/request_life.h"
+#include "runtime/serving/serving_metrics.h"
 
 namespace ternion {
 
@@ -32,7 +33,8 @@ void Coordinator::UseMetrics(ServingMetrics* metrics) {
 absl::StatusOr<uint64_t> Coordinator::Submit(GenerateRequest request, TokenSink sink) {
   std::shared_ptr<RequestLife> life;
   if (metrics_ != nullptr || trace_ != nullptr) {
-    life = std::make_shared<RequestLife>(request, std::move(sink), metrics_, trace_);
+    life = std::make_shared<RequestLife>(request, std::move(sink), metrics_,
+                                         metrics_ != nullptr ? &gaps_ : nullptr, trace_);
     sink = [life](const TokenEvent& event) { life->Take(event); };
   }
   std::lock_guard lock(mutex_);
@@ -178,11 +180,12 @@ absl::Status Coordinator::TakeOldestAnswers(std::unique_lock<std::mutex>& lock) 
 
 void Coordinator::CommitResults() {
   StepMeter::Phase committing(meter_, StepPhase::kCommit);
-  for (const StepResult& result : std::exchange(results_, {})) {
-    Notices notices = scheduler_.Commit(result);
+  for (StepResult& result : results_) {
+    Notices notices = scheduler_.Commit(std::move(result));
     if (pending_.empty()) pending_.swap(notices);
     for (Scheduler::Notice& notice : notices) pending_.push_back(std::move(notice));
   }
+  results_.clear();
   idle_ = false;
   committing.End();
 }
@@ -217,10 +220,14 @@ void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {
   Notices notices = std::exchange(pending_, {});
   NoteEnds(notices);
   lock.unlock();
+  const auto now = StepMeter::Clock::now();
   for (Scheduler::Notice& notice : notices) {
     notice.event.more_follow = &notice != &notices.back();
-    notice.sink(notice.event);
+    notice.event.told = now;
+    (*notice.sink)(notice.event);
   }
+  if (metrics_ != nullptr) metrics_->ObserveTokens(gaps_);
+  gaps_.Clear();
   telling.End();
   lock.lock();
 }

@@ -12,6 +12,7 @@
 #include "runtime/serving/scheduler.h"
 #include "runtime/serving/step_meter.h"
 #include "runtime/serving/step_plan.h"
+#include "runtime/serving/token_gaps.h"
 
 namespace ternion {
 
@@ -100,6 +101,7 @@ class Coordinator final : public Generator {
   Trace* trace_ = nullptr;
   ServingMetrics* metrics_ = nullptr;
   StepMeter meter_;
+  TokenGaps gaps_;  // of what is being told
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

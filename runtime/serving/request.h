@@ -79,6 +79,8 @@ struct TokenEvent {
   bool more_follow = false;
   // When the request's first step was planned; max() before.
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::time_point::max();
+  // When the engine told it: one reading of the clock for all that follow each other.
+  std::chrono::steady_clock::time_point told = std::chrono::steady_clock::time_point::max();
 };
 // Called on the engine's thread, in order; must not block. Of the Generator it may call Cancel alone.
 using TokenSink = std::function<void(const TokenEvent&)>;

@@ -8,8 +8,8 @@
 namespace ternion {
 
 RequestLife::RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics,
-                         Trace* trace)
-    : sink_(std::move(sink)), metrics_(metrics), trace_(trace) {
+                         TokenGaps* gaps, Trace* trace)
+    : sink_(std::move(sink)), metrics_(metrics), gaps_(gaps), trace_(trace) {
   times_.arrived = std::chrono::steady_clock::now();
   times_.prompt_tokens = static_cast<int64_t>(request.prompt.size());
 }
@@ -18,19 +18,20 @@ RequestLife::RequestLife(const GenerateRequest& request, TokenSink sink, Serving
 void RequestLife::Take(const TokenEvent& event) {
   sink_(event);
   times_.started = std::min(times_.started, event.started);
-  const auto now = std::chrono::steady_clock::now();
-  if (event.token >= 0) TakeToken(now);
+  if (event.token >= 0) TakeToken(event.told);
   if (!event.finish && event.status.ok()) return;
-  times_.ended = now;
+  times_.ended = event.told;
   End(event);
 }
 
-void RequestLife::TakeToken(std::chrono::steady_clock::time_point now) {
-  const bool first = times_.generated_tokens++ == 0;
-  const auto before = std::exchange(times_.last_token, now);
-  if (first) times_.first_token = now;
-  if (metrics_ == nullptr) return;
-  first ? metrics_->ObserveFirstToken(times_) : metrics_->ObserveToken(now - before);
+void RequestLife::TakeToken(std::chrono::steady_clock::time_point told) {
+  const auto before = std::exchange(times_.last_token, told);
+  if (times_.generated_tokens++ > 0) {
+    if (gaps_ != nullptr) gaps_->Add(told - before);
+    return;
+  }
+  times_.first_token = told;
+  if (metrics_ != nullptr) metrics_->ObserveFirstToken(times_);
 }
 
 void RequestLife::End(const TokenEvent& event) {

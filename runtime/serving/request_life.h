@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "runtime/serving/request.h"
+#include "runtime/serving/token_gaps.h"
 #include "runtime/trace/trace.h"
 
 namespace ternion {
@@ -18,7 +19,7 @@ struct RequestTimes {
 
   Time arrived = kNever;
   Time started = kNever;      // its first step was planned
-  Time first_token = kNever;  // as the last, when its sink was called
+  Time first_token = kNever;  // as the last, when it was told
   Time last_token = kNever;
   Time ended = kNever;
   int64_t prompt_tokens = 0;
@@ -26,22 +27,25 @@ struct RequestTimes {
 };
 
 // Stands before a request's sink and tells metrics and trace, where there are any, what the request goes through. Its calls
-// come on the engine's thread, but for SetId.
+// come on the engine's thread, but for SetId. The time between its tokens goes to `gaps`, for the metrics to observe with
+// others'.
 class RequestLife {
  public:
-  RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics, Trace* trace);
+  RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics, TokenGaps* gaps,
+              Trace* trace);
 
   // Before the first event.
   void SetId(uint64_t id) { id_ = id; }
   void Take(const TokenEvent& event);
 
  private:
-  void TakeToken(std::chrono::steady_clock::time_point now);
+  void TakeToken(std::chrono::steady_clock::time_point told);
   void End(const TokenEvent& event);
   void AddToTrace() const;
 
   const TokenSink sink_;
   ServingMetrics* const metrics_;
+  TokenGaps* const gaps_;
   Trace* const trace_;
   uint64_t id_ = 0;
   RequestTimes times_;

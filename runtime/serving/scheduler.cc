@@ -1,6 +1,7 @@
 #include "runtime/serving/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -74,7 +75,7 @@ std::vector<Scheduler::Notice> Scheduler::Expire(TimePoint now) {
   return notices;
 }
 
-std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
+std::vector<Scheduler::Notice> Scheduler::Commit(StepResult result) {
   const auto plan = plans_.find(result.step);
   CHECK(plan != plans_.end(), "an answer to a step that is not in flight");
   std::vector<Notice> notices;
@@ -86,7 +87,7 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
     if (planned.answers) {
       CHECK(answer != result.sequences.end() && answer->id == sequence.id,
             "a step's answers are not its plan's");
-      if (std::optional<Notice> notice = TakeAnswer(planned, *answer++)) {
+      if (std::optional<Notice> notice = TakeAnswer(planned, std::move(*answer++))) {
         notices.push_back(*std::move(notice));
       }
     }
@@ -96,7 +97,7 @@ std::vector<Scheduler::Notice> Scheduler::Commit(const StepResult& result) {
   return notices;
 }
 
-std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, const SequenceResult& answer) {
+std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, SequenceResult answer) {
   Sequence& sequence = *planned.sequence;
   if (planned.samples) --sequence.awaited;
   if (sequence.ended()) return std::nullopt;
@@ -108,7 +109,7 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, c
     event.finish = FinishReason::kLength;
   } else {
     std::vector<TokenLogprobs>& told = sequence.prompt_logprobs;
-    told.insert(told.end(), answer.prompt_logprobs.begin(), answer.prompt_logprobs.end());
+    std::move(answer.prompt_logprobs.begin(), answer.prompt_logprobs.end(), std::back_inserter(told));
     if (!planned.samples) return std::nullopt;
     event = TakeToken(sequence, answer);
   }
@@ -116,7 +117,7 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, c
   return Notice{sequence.sink, std::move(event)};
 }
 
-TokenEvent Scheduler::TakeToken(Sequence& sequence, const SequenceResult& answer) const {
+TokenEvent Scheduler::TakeToken(Sequence& sequence, SequenceResult& answer) const {
   TokenEvent event;
   event.started = sequence.started;
   sequence.tokens.push_back(answer.token);
@@ -125,7 +126,7 @@ TokenEvent Scheduler::TakeToken(Sequence& sequence, const SequenceResult& answer
   event.token = answer.token;
   event.logits_hash = answer.logits_hash;
   event.finish = Finished(sequence, answer.token);
-  event.logprobs = answer.logprobs;
+  event.logprobs = std::move(answer.logprobs);
   event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
   return event;
 }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -50,7 +51,7 @@ class Scheduler {
  public:
   using TimePoint = Sequences::TimePoint;
   struct Notice {
-    TokenSink sink;
+    std::shared_ptr<const TokenSink> sink;
     TokenEvent event;
   };
 
@@ -71,7 +72,7 @@ class Scheduler {
   // The next step, or nothing when every sequence waits for an answer (or there is none).
   std::optional<StepPlan> PlanStep();
   // Takes the step's answers. `result` has one entry for each sequence of the plan that asks (StepSequence::asks).
-  std::vector<Notice> Commit(const StepResult& result);
+  std::vector<Notice> Commit(StepResult result);
 
   // Whether one more plan may be in flight.
   bool CanPlan() const { return in_flight() < limits_.micro_batches + (limits_.plans_ahead ? 1 : 0); }
@@ -118,8 +119,8 @@ class Scheduler {
   static std::vector<int32_t> TargetsOf(const Sequence& sequence, int64_t tokens);
   StepSequence AddToPlan(Planned& share, int32_t& draws);
 
-  std::optional<Notice> TakeAnswer(const Planned& planned, const SequenceResult& answer);
-  TokenEvent TakeToken(Sequence& sequence, const SequenceResult& answer) const;
+  std::optional<Notice> TakeAnswer(const Planned& planned, SequenceResult answer);
+  TokenEvent TakeToken(Sequence& sequence, SequenceResult& answer) const;
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
   Notice End(Sequence& sequence, TokenEvent event);
   void RemoveUnlessPlanned(Sequence& sequence);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <tuple>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct Sequence {
 
   uint64_t id = 0;  // ascends with the time of coming
   GenerateRequest request;
-  TokenSink sink;
+  std::shared_ptr<const TokenSink> sink;
   State state = State::kWaiting;
   // When its limit of waiting or running ends; max: never.
   std::chrono::steady_clock::time_point due = std::chrono::steady_clock::time_point::max();

@@ -13,7 +13,7 @@ Sequence& Sequences::Add(GenerateRequest request, TokenSink sink, absl::Span<con
   sequence.tokens = request.prompt;
   sequence.rules = LogitRules(request, eos_ids);
   sequence.request = std::move(request);
-  sequence.sink = std::move(sink);
+  sequence.sink = std::make_shared<const TokenSink>(std::move(sink));
   SetDue(sequence, std::min(sequence.request.queue_deadline, sequence.request.deadline));
   waiting_.insert(&sequence);
   by_id_[sequence.id] = std::move(owned);

@@ -7,6 +7,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <sstream>
@@ -108,8 +109,9 @@ struct ServingMetrics::Families {
                         "Requests that have ended, but for those that failed.", model);
   Histogram& first_token = MakeHistogram("vllm:time_to_first_token_seconds",
                                          "From a request's coming to its first token.", FirstTokenSeconds());
+  const Buckets token_bounds = TokenSeconds();
   Histogram& token =
-      MakeHistogram("vllm:inter_token_latency_seconds", "Between two tokens of a request.", TokenSeconds());
+      MakeHistogram("vllm:inter_token_latency_seconds", "Between two tokens of a request.", token_bounds);
   Histogram& whole = MakeHistogram("vllm:e2e_request_latency_seconds", "From a request's coming to its end.",
                                    RequestSeconds());
   Histogram& queued = MakeHistogram("vllm:request_queue_time_seconds",
@@ -157,9 +159,20 @@ void ServingMetrics::ObserveFirstToken(const RequestTimes& times) {
   families_->first_token.Observe(Seconds(times.first_token - times.arrived));
 }
 
-void ServingMetrics::ObserveToken(std::chrono::nanoseconds since_last) {
-  families_->generated_tokens.Increment();
-  families_->token.Observe(Seconds(since_last));
+void ServingMetrics::ObserveTokens(const TokenGaps& gaps) {
+  if (gaps.gaps().empty()) return;
+  const Buckets& bounds = families_->token_bounds;
+  std::vector<double> buckets(bounds.size() + 1);  // one more for what is longer than all
+  double tokens = 0, seconds = 0;
+  for (const TokenGaps::Gap& gap : gaps.gaps()) {
+    const auto count = static_cast<double>(gap.tokens);
+    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), Seconds(gap.length));
+    buckets[static_cast<size_t>(bucket - bounds.begin())] += count;
+    tokens += count;
+    seconds += count * Seconds(gap.length);
+  }
+  families_->generated_tokens.Increment(tokens);
+  families_->token.ObserveMultiple(buckets, seconds);
 }
 
 void ServingMetrics::ObserveEnd(const RequestTimes& times, FinishReason reason) {

@@ -12,6 +12,7 @@
 #include "runtime/serving/request_life.h"
 #include "runtime/serving/scheduler.h"
 #include "runtime/serving/step_meter.h"
+#include "runtime/serving/token_gaps.h"
 
 namespace prometheus {
 class Gauge;
@@ -34,7 +35,8 @@ class ServingMetrics {
   // A step of so many tokens, for which the coordinator took `coordinator`.
   void ObserveStep(int64_t tokens, std::chrono::nanoseconds coordinator);
   void ObserveFirstToken(const RequestTimes& times);
-  void ObserveToken(std::chrono::nanoseconds since_last);
+  // Of tokens after a request's first.
+  void ObserveTokens(const TokenGaps& gaps);
   void ObserveEnd(const RequestTimes& times, FinishReason reason);
 
   // What is asked for at each scrape, by `before_scrape`, and set by it. Empty: nothing more is asked.

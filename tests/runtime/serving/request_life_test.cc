@@ -18,6 +18,7 @@ TokenEvent Token(int32_t id, Time started) {
   TokenEvent event;
   event.token = id;
   event.started = started;
+  event.told = std::chrono::steady_clock::now();
   return event;
 }
 
@@ -29,16 +30,18 @@ GenerateRequest Request() {
 
 TEST(RequestLife, PassesEveryEventOnAndCountsIt) {
   ServingMetrics metrics("m");
+  TokenGaps gaps;
   Trace trace;
   std::vector<int32_t> told;
   RequestLife life(
-      Request(), [&](const TokenEvent& event) { told.push_back(event.token); }, &metrics, &trace);
+      Request(), [&](const TokenEvent& event) { told.push_back(event.token); }, &metrics, &gaps, &trace);
   life.SetId(12);
   const Time started = std::chrono::steady_clock::now();
   life.Take(Token(5, started));
   TokenEvent last = Token(6, started);
   last.finish = FinishReason::kStop;
   life.Take(last);
+  metrics.ObserveTokens(gaps);
   EXPECT_EQ(told, (std::vector<int32_t>{5, 6}));
 
   const Samples samples = ParsePrometheus(metrics.Text());
@@ -62,9 +65,10 @@ TEST(RequestLife, PassesEveryEventOnAndCountsIt) {
 TEST(RequestLife, OneThatNeverStartedWasQueuedAlone) {
   Trace trace;
   RequestLife life(
-      Request(), [](const TokenEvent&) {}, nullptr, &trace);
+      Request(), [](const TokenEvent&) {}, nullptr, nullptr, &trace);
   TokenEvent event;
   event.status = absl::DeadlineExceededError("too long");
+  event.told = std::chrono::steady_clock::now();
   life.Take(event);
   ASSERT_EQ(trace.spans().size(), 1u);
   EXPECT_STREQ(trace.spans()[0].name, "queued");
@@ -73,10 +77,11 @@ TEST(RequestLife, OneThatNeverStartedWasQueuedAlone) {
 TEST(RequestLife, OneCancelledInItsPrefillEndsThere) {
   Trace trace;
   RequestLife life(
-      Request(), [](const TokenEvent&) {}, nullptr, &trace);
+      Request(), [](const TokenEvent&) {}, nullptr, nullptr, &trace);
   TokenEvent event;
   event.finish = FinishReason::kCancelled;
   event.started = std::chrono::steady_clock::now();
+  event.told = std::chrono::steady_clock::now();
   life.Take(event);
   ASSERT_EQ(trace.spans().size(), 2u);
   EXPECT_STREQ(trace.spans()[1].name, "prefill");

@@ -51,7 +51,7 @@ class Served {
       result.sequences.back().token = s.sample ? token : -1;
       result.sequences.back().negative_log_likelihood = static_cast<double>(s.targets.size());
     }
-    for (const Scheduler::Notice& notice : scheduler_.Commit(result)) notice.sink(notice.event);
+    for (const Scheduler::Notice& notice : scheduler_.Commit(result)) (*notice.sink)(notice.event);
   }
   StepPlan PlanAndAnswer(int32_t token = 9) {
     std::optional<StepPlan> plan = Plan();

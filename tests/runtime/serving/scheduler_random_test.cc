@@ -119,10 +119,10 @@ class Round {
   void Commit() {
     const StepResult result = model_.Run(in_flight_.front());
     in_flight_.pop_front();
-    for (const Scheduler::Notice& notice : scheduler_.Commit(result)) notice.sink(notice.event);
+    for (const Scheduler::Notice& notice : scheduler_.Commit(result)) (*notice.sink)(notice.event);
   }
   static void Tell(const std::optional<Scheduler::Notice>& notice) {
-    if (notice.has_value()) notice->sink(notice->event);
+    if (notice.has_value()) (*notice->sink)(notice->event);
   }
 
   std::mt19937 random_;

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/serving/wire_byte_board.h"
 #include "tests/support/prometheus_text.h"
 
@@ -42,11 +44,34 @@ TEST(ServingMetrics, EverythingIsThereBeforeAnythingHappens) {
   }
 }
 
+TokenGaps Gaps(std::initializer_list<std::chrono::nanoseconds> lengths) {
+  TokenGaps gaps;
+  for (const std::chrono::nanoseconds length : lengths) gaps.Add(length);
+  return gaps;
+}
+
+// A bucket holds what is as long as its bound, or shorter; the last all that is longer than the others.
+TEST(ServingMetrics, GapsFallIntoTheirBuckets) {
+  ServingMetrics metrics("demo");
+  metrics.ObserveTokens(Gaps({milliseconds(1), milliseconds(1), milliseconds(2), milliseconds(90'000)}));
+  metrics.ObserveTokens(Gaps({}));
+  const Samples samples = ParsePrometheus(metrics.Text());
+  ExpectConsistentHistograms(samples);
+  const auto within = [&](const char* bound) {
+    return ValueOf(samples, absl::StrCat("vllm:inter_token_latency_seconds_bucket{le=\"", bound,
+                                         "\",model_name=\"demo\"}"));
+  };
+  EXPECT_EQ(within("0.0005"), 0);
+  EXPECT_EQ(within("0.001"), 2);
+  EXPECT_EQ(within("0.0025"), 3);
+  EXPECT_EQ(within("80"), 3);
+  EXPECT_EQ(within("+Inf"), 4);
+}
+
 TEST(ServingMetrics, ARequestsTimesGoWhereTheyBelong) {
   ServingMetrics metrics("demo");
   metrics.ObserveFirstToken(Times());
-  metrics.ObserveToken(milliseconds(200));
-  metrics.ObserveToken(milliseconds(200));
+  metrics.ObserveTokens(Gaps({milliseconds(200), milliseconds(200)}));
   metrics.ObserveEnd(Times(), FinishReason::kLength);
   metrics.ObserveEnd(Times(), FinishReason::kCancelled);
   const Samples samples = ParsePrometheus(metrics.Text());
@@ -114,7 +139,7 @@ TEST(ServingMetrics, ScrapesWhileThreadsCount) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 3; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 2000; ++i) metrics.ObserveToken(milliseconds(i % 50));
+      for (int i = 0; i < 2000; ++i) metrics.ObserveTokens(Gaps({milliseconds(i % 50)}));
     });
   }
   for (int i = 0; i < 20; ++i) ExpectConsistentHistograms(ParsePrometheus(metrics.Text()));
