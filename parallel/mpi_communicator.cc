@@ -15,7 +15,25 @@ namespace ternion {
 namespace {
 
 constexpr int kTag = 1;
-constexpr size_t kPieceBytes = size_t{1} << 30;  // of a point-to-point message
+
+// Point-to-point messages travel in pieces. Open MPI sends what is this short at once (between processes of a host 4096 bytes
+// with headers; over networks more); for longer pieces it may ask the receiver first, and go on only when the sender calls
+// MPI again, which a rank that computes does once a layer. A message with too many pieces for that goes in large ones.
+constexpr size_t kEagerPieceBytes = 4000;
+constexpr size_t kMostEagerBytes = size_t{1} << 20;
+constexpr size_t kLargePieceBytes = size_t{1} << 30;
+
+// Calls `take` with each piece in turn; an empty message has an empty piece.
+template <typename T, typename Take>
+absl::Status ForEachPiece(absl::Span<T> data, Take take) {
+  const size_t most = data.size() <= kMostEagerBytes ? kEagerPieceBytes : kLargePieceBytes;
+  do {
+    const size_t piece = std::min(data.size(), most);
+    TERNION_RETURN_IF_ERROR(take(data.subspan(0, piece)));
+    data.remove_prefix(piece);
+  } while (!data.empty());
+  return absl::OkStatus();
+}
 
 absl::Status CheckCountable(std::string_view call, size_t bytes) {
   if (bytes <= INT_MAX) return absl::OkStatus();
@@ -64,10 +82,9 @@ class MpiCommunicator final : public Communicator {
  private:
   struct Pending {
     std::vector<std::byte> data;
-    MPI_Request request = MPI_REQUEST_NULL;
+    std::vector<MPI_Request> pieces;
   };
 
-  absl::Status StartPiece(absl::Span<const std::byte> data, int to);
   absl::Status Reap();
 
   MPI_Comm comm_;
@@ -85,7 +102,11 @@ MpiCommunicator::~MpiCommunicator() {
   // What a receiver has not taken yet is still delivered, by MPI_Finalize at the latest: its bytes must stay.
   static auto* const undelivered = new std::list<Pending>;
   if (!Reap().ok() || !pending_.empty()) {
-    for (Pending& message : pending_) MPI_Request_free(&message.request);
+    for (Pending& message : pending_) {
+      for (MPI_Request& piece : message.pieces) {
+        if (piece != MPI_REQUEST_NULL) MPI_Request_free(&piece);
+      }
+    }
     undelivered->splice(undelivered->end(), pending_);
   }
   MPI_Comm_free(&comm_);
@@ -127,37 +148,29 @@ absl::Status MpiCommunicator::Send(absl::Span<const std::byte> data, int to) {
         absl::StrCat("a message of ", data.size(), " bytes to rank ", to, ": ", pending_bytes_,
                      " bytes already wait for their receivers, at most ", most_pending_bytes_, " may"));
   }
-  do {
-    const size_t piece = std::min(data.size(), kPieceBytes);
-    TERNION_RETURN_IF_ERROR(StartPiece(data.subspan(0, piece), to));
-    data.remove_prefix(piece);
-  } while (!data.empty());
-  return absl::OkStatus();
-}
-
-absl::Status MpiCommunicator::StartPiece(absl::Span<const std::byte> data, int to) {
   Pending& message = pending_.emplace_back();
   message.data.assign(data.begin(), data.end());
   pending_bytes_ += data.size();
-  return MpiStatus(MPI_Isend(message.data.data(), static_cast<int>(data.size()), MPI_BYTE, to, kTag, comm_,
-                             &message.request),
-                   "MPI_Isend");
+  return ForEachPiece(absl::MakeConstSpan(message.data), [&](absl::Span<const std::byte> piece) {
+    return MpiStatus(MPI_Isend(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, to, kTag, comm_,
+                               &message.pieces.emplace_back(MPI_REQUEST_NULL)),
+                     "MPI_Isend");
+  });
 }
 
 absl::Status MpiCommunicator::Recv(absl::Span<std::byte> data, int from) {
   CheckPeer(rank_, size_, from);
   TERNION_RETURN_IF_ERROR(Reap());
-  do {
-    const size_t piece = std::min(data.size(), kPieceBytes);
+  return ForEachPiece(data, [&](absl::Span<std::byte> piece) -> absl::Status {
     MPI_Status status;
     TERNION_RETURN_IF_ERROR(MpiStatus(
-        MPI_Recv(data.data(), static_cast<int>(piece), MPI_BYTE, from, kTag, comm_, &status), "MPI_Recv"));
+        MPI_Recv(piece.data(), static_cast<int>(piece.size()), MPI_BYTE, from, kTag, comm_, &status),
+        "MPI_Recv"));
     int received = 0;
     MPI_Get_count(&status, MPI_BYTE, &received);
-    CHECK(static_cast<size_t>(received) == piece, "a receiver expects as many bytes as were sent");
-    data.remove_prefix(piece);
-  } while (!data.empty());
-  return absl::OkStatus();
+    CHECK(static_cast<size_t>(received) == piece.size(), "a receiver expects as many bytes as were sent");
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<bool> MpiCommunicator::Progress() {
@@ -169,7 +182,9 @@ absl::StatusOr<bool> MpiCommunicator::Progress() {
 absl::Status MpiCommunicator::Reap() {
   for (auto message = pending_.begin(); message != pending_.end();) {
     int done = 0;
-    TERNION_RETURN_IF_ERROR(MpiStatus(MPI_Test(&message->request, &done, MPI_STATUS_IGNORE), "MPI_Test"));
+    TERNION_RETURN_IF_ERROR(MpiStatus(MPI_Testall(static_cast<int>(message->pieces.size()),
+                                                  message->pieces.data(), &done, MPI_STATUSES_IGNORE),
+                                      "MPI_Testall"));
     if (!done) {
       ++message;
       continue;

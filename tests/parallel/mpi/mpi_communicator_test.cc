@@ -2,11 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 #include <vector>
 
 #include "tests/parallel/mpi/session.h"
 #include "tests/support/communicator_contract.h"
 #include "tests/support/exchange_cases.h"
+#include "tests/support/temp_folder.h"
 
 namespace ternion {
 namespace {
@@ -37,6 +42,32 @@ TEST(MpiCommunicator, DeliveredMessagesAreFreed) {
   EXPECT_TRUE(got == message);
   const std::vector<std::byte> too_much((size_t{4} << 20) + 1);
   EXPECT_EQ(world->Send(too_much, partner).code(), absl::StatusCode::kResourceExhausted);
+}
+
+// A stage's rows arrive while the stage that sent them computes: it makes no call until it learns that they are there.
+TEST(MpiCommunicator, AMessageArrivesWithoutTheSendersHelp) {
+  const MpiSession& session = TestSession();
+  if (session.size() == 1) GTEST_SKIP() << "needs another rank";
+  const std::unique_ptr<Communicator> world = World();
+  const TempFolder folder;
+  const std::filesystem::path arrived =
+      std::filesystem::path(session.AllGatherStrings(folder.path().string())[0]) / "arrived";
+  const std::vector<std::byte> message(300'000, std::byte{7});
+  if (session.rank() == 0) {
+    ASSERT_TRUE(world->Send(message, 1).ok());
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!std::filesystem::exists(arrived) && std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_TRUE(std::filesystem::exists(arrived));
+  }
+  if (session.rank() == 1) {
+    std::vector<std::byte> got(message.size());
+    EXPECT_TRUE(world->Recv(absl::MakeSpan(got), 0).ok());
+    EXPECT_TRUE(got == message);
+    std::ofstream(arrived).put('1');
+  }
+  session.AllGatherStrings("");
 }
 
 // A communicator may go while a message of it is on its way.
