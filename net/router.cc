@@ -14,6 +14,7 @@ struct Entry {
 
 constexpr Entry kEntries[] = {
     {"/v1/completions", true, Route::kCompletions}, {"/v1/chat/completions", true, Route::kChatCompletions},
+    {"/tokenize", true, Route::kTokenize},          {"/detokenize", true, Route::kDetokenize},
     {"/v1/models", false, Route::kModels},          {"/health", false, Route::kHealth},
     {"/version", false, Route::kVersion},           {"/metrics", false, Route::kMetrics},
 };

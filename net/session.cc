@@ -14,6 +14,7 @@
 #include "net/prepared_prompt.h"
 #include "net/request_id.h"
 #include "net/sse.h"
+#include "net/tokenization.h"
 #include "nlohmann/json.hpp"
 
 namespace ternion {
@@ -148,6 +149,9 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Generate(Endpoint::kCompletions);
     case Route::kChatCompletions:
       co_return co_await Generate(Endpoint::kChat);
+    case Route::kTokenize:
+    case Route::kDetokenize:
+      co_return co_await Answer(Tokenization(route));
     case Route::kModels:
       co_return co_await Answer(Models());
     case Route::kHealth:
@@ -158,6 +162,18 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Answer(Metrics());
   }
   co_return false;
+}
+
+HttpResponse Session::Tokenization(Route route) {
+  const std::optional<ModelService> model = state_->model();
+  if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
+  const ServerOptions& options = state_->options();
+  const std::string body = connection_->TakeBody();
+  const auto json = route == Route::kTokenize
+                        ? TokenizeJson(body, *model, options.served_model_name)
+                        : DetokenizeJson(body, *model, options.served_model_name, options.max_body_bytes);
+  if (!json.ok()) return ErrorResponse(ToHttpError(json.status()));
+  return {200, *json, {}};
 }
 
 HttpResponse Session::Models() const {

@@ -58,6 +58,7 @@ class Session {
   std::optional<HttpError> CheckMessage(Connection::Reading reading) const;
   std::variant<Route, HttpResponse> CheckHead() const;
   bool expects_continue() const;
+  HttpResponse Tokenization(Route route);
   HttpResponse Models() const;
   HttpResponse Version() const;
   HttpResponse Health() const;
