@@ -15,6 +15,7 @@
 #include "launcher/job.h"
 #include "launcher/model.h"
 #include "launcher/options.h"
+#include "net/cors.h"
 #include "net/http_server.h"
 #include "runtime/serving/serving_metrics.h"
 #include "runtime/text/chat_template.h"
@@ -202,6 +203,12 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddOption(*command, "--max-buffered-bytes", options->server.max_buffered_bytes,
             "of tokens that wait for a client to read; with more the client is dropped")
       ->check(CLI::Range(size_t{16} << 10, size_t{1} << 40));
+  AddOption(*command, "--max-connections", options->server.max_connections, "clients at once; others get 503")
+      ->check(CLI::PositiveNumber);
+  AddOption(
+      *command, "--cors-origin", options->server.cors_origins,
+      "https://HOST[:PORT] of a web page that may use the server from a browser; may be given several times")
+      ->check([](const std::string& origin) { return Cors::CheckOrigin(origin); });
   AddFlag(*command, "--metrics-open", options->server.metrics_open, "GET /metrics needs no key");
   AddOption(*command, "--drain-timeout", options->drain_timeout,
             "seconds that running requests get to finish")

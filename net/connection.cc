@@ -8,8 +8,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/http/error.hpp>
-#include <boost/beast/http/read.hpp>
 #include <utility>
+
+#include "net/request_head.h"
 
 namespace ternion {
 namespace {
@@ -20,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 using boost::system::error_code;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr size_t kReadBytes = 4096;
+constexpr size_t kReadBytes = 4096, kReadBodyBytes = 64u << 10;
 constexpr size_t kMostReadAheadBytes = 64u << 10;
 constexpr std::chrono::milliseconds kLingerTime{2000};
 
@@ -36,39 +37,69 @@ Connection::Connection(asio::ip::tcp::socket socket, const ServerOptions& option
   socket_.set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), ignored);
 }
 
+asio::awaitable<error_code> Connection::Fill(size_t bytes) {
+  const auto [error, read] = co_await socket_.async_read_some(buffer_.prepare(bytes), kAwait);
+  buffer_.commit(read);
+  co_return error;
+}
+
+std::string_view Connection::Buffered() const {
+  return {static_cast<const char*>(buffer_.cdata().data()), buffer_.size()};
+}
+
 asio::awaitable<Connection::Reading> Connection::ReadHeader() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(options_->max_header_bytes));
   parser_->body_limit(options_->max_body_bytes);
   if (buffer_.size() == 0) {
+    if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();  // a client may be idle for long
     SetDeadline(options_->idle_timeout);
-    const auto [error, bytes] = co_await socket_.async_read_some(buffer_.prepare(kReadBytes), kAwait);
-    buffer_.commit(bytes);
-    if (error) co_return Reading::kClosed;
+    if (co_await Fill(kReadBytes)) co_return Reading::kClosed;
   }
   SetDeadline(options_->request_timeout);
-  const auto [error, bytes] = co_await http::async_read_header(socket_, buffer_, *parser_, kAwait);
-  if (error || parser_->is_done()) ClearDeadline();
-  co_return Outcome(error);
+  RequestHead head(options_->max_header_bytes);
+  while (!head.Push(Buffered())) {
+    if (co_await Fill(kReadBytes)) co_return timed_out_ ? Reading::kTooSlow : Reading::kClosed;
+  }
+  if (head.fault().has_value()) co_return Refuse(*head.fault());
+  buffer_.consume(head.leading_bytes());
+  const Reading reading = Parse(/*eager=*/false);
+  if (reading != Reading::kDone || parser_->is_done()) ClearDeadline();
+  co_return reading;
 }
 
 // The deadline that ReadHeader has set goes on: it holds for the whole request.
 asio::awaitable<Connection::Reading> Connection::ReadBody() {
-  if (parser_->is_done()) co_return Reading::kDone;
-  const auto [error, bytes] = co_await http::async_read(socket_, buffer_, *parser_, kAwait);
+  while (!parser_->is_done()) {
+    const Reading reading = Parse(/*eager=*/true);
+    if (reading == Reading::kMalformed)
+      co_return Refuse(MakeHttpError(400, "the body's chunks are malformed"));
+    if (reading != Reading::kDone) co_return reading;
+    if (parser_->is_done()) break;
+    if (buffer_.size() > options_->max_header_bytes) {
+      co_return Refuse(MakeHttpError(400, "a chunk's header or the trailer is too long"));
+    }
+    if (co_await Fill(kReadBodyBytes)) co_return timed_out_ ? Reading::kTooSlow : Reading::kClosed;
+  }
   ClearDeadline();
-  co_return Outcome(error);
+  co_return Reading::kDone;
 }
 
-Connection::Reading Connection::Outcome(error_code error) const {
-  if (timed_out_) return Reading::kTooSlow;
-  if (!error) return Reading::kDone;
-  if (error == http::error::header_limit || error == http::error::buffer_overflow)
-    return Reading::kHeaderTooLarge;
-  if (error == http::error::body_limit) return Reading::kBodyTooLarge;
-  const bool left = error == http::error::end_of_stream || error == http::error::partial_message;
-  const bool malformed = error.category() == http::make_error_code(http::error::bad_method).category();
-  return malformed && !left ? Reading::kMalformed : Reading::kClosed;
+Connection::Reading Connection::Refuse(HttpError refusal) {
+  ClearDeadline();
+  refusal_ = std::move(refusal);
+  return Reading::kRefused;
+}
+
+// kDone as well where the parser needs more.
+Connection::Reading Connection::Parse(bool eager) {
+  if (buffer_.size() == 0) return Reading::kDone;
+  error_code error;
+  parser_->eager(eager);
+  buffer_.consume(parser_->put(buffer_.data(), error));
+  if (!error || error == http::error::need_more) return Reading::kDone;
+  ClearDeadline();
+  return error == http::error::body_limit ? Reading::kBodyTooLarge : Reading::kMalformed;
 }
 
 asio::awaitable<bool> Connection::Write(std::string_view bytes) {

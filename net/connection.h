@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "net/http_error.h"
 #include "net/server_options.h"
 
 namespace ternion {
@@ -22,7 +23,7 @@ namespace ternion {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
-  enum class Reading { kDone, kClosed, kTooSlow, kHeaderTooLarge, kBodyTooLarge, kMalformed };
+  enum class Reading { kDone, kClosed, kTooSlow, kBodyTooLarge, kMalformed, kRefused };
 
   // `options` outlives the connection.
   Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options);
@@ -31,6 +32,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // on the body is checked here where the header tells its length.
   boost::asio::awaitable<Reading> ReadHeader();
   boost::asio::awaitable<Reading> ReadBody();
+  // What kRefused is about.
+  const HttpError& refusal() const { return refusal_; }
   // What ReadHeader has read, as far as it came.
   const Request& request() const { return parser_->get(); }
   // Nothing of the request is left unread.
@@ -66,6 +69,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Abort();
 
  private:
+  // One read into buffer_; an error when nothing came.
+  boost::asio::awaitable<boost::system::error_code> Fill(size_t bytes);
+  std::string_view Buffered() const;
+  Reading Refuse(HttpError refusal);
+  Reading Parse(bool eager);
+
   void SetDeadline(std::chrono::milliseconds limit);
   void ClearDeadline();
   void ArmDeadline();
@@ -73,12 +82,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void WatchForReset();
   void Disconnected();
   void Wake();
-  Reading Outcome(boost::system::error_code error) const;
 
   boost::asio::ip::tcp::socket socket_;
   const ServerOptions* options_;
   boost::beast::flat_buffer buffer_;  // read, not yet parsed
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  HttpError refusal_;
 
   // One timer serves all deadlines: it is set again only when it fires early, so that a deadline per token is
   // free.

@@ -17,7 +17,8 @@ struct ServerOptions {
   std::string version;                // what GET /version tells
   std::vector<std::string> api_keys;  // none: everybody may ask
   int threads = 2;
-  bool metrics_open = false;  // /metrics needs no key
+  bool metrics_open = false;              // /metrics needs no key
+  std::vector<std::string> cors_origins;  // of web pages that may read the answers (net/cors.h)
 
   size_t max_connections = 10000;
   size_t max_body_bytes = 8u << 20;

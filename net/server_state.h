@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "net/api_keys.h"
 #include "net/connection.h"
+#include "net/cors.h"
 #include "net/model_service.h"
 #include "net/server_options.h"
 #include "net/wake_list.h"
@@ -27,6 +28,7 @@ class ServerState {
   const ServerOptions& options() const { return options_; }
   const std::shared_ptr<WakeList>& wakes() const { return wakes_; }
   const ApiKeys& keys() const { return keys_; }
+  const Cors& cors() const { return cors_; }
   int64_t started_at() const { return started_at_; }  // Unix seconds
 
   void SetModel(const ModelService& model);
@@ -46,6 +48,8 @@ class ServerState {
   // all once the connections were aborted.
   enum class Admission { kServed, kTurnedAway, kRefused };
   Admission Add(const std::shared_ptr<Connection>& connection);
+  // True when nobody was told of the most connections for some seconds: a flood is not to fill the log.
+  bool TellsOfTheCap();
   void Remove(const std::shared_ptr<Connection>& connection);
   void AbortConnections();
 
@@ -54,6 +58,7 @@ class ServerState {
 
   const ServerOptions options_;
   const ApiKeys keys_;
+  const Cors cors_;
   const std::shared_ptr<WakeList> wakes_;
   const int64_t started_at_;
   std::atomic<bool> draining_ = false;
@@ -61,6 +66,7 @@ class ServerState {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   bool aborted_ = false;
+  std::chrono::steady_clock::time_point cap_told_;
   std::optional<ModelService> model_;
   int running_generations_ = 0;
   std::unordered_set<std::shared_ptr<Connection>> connections_;
