@@ -27,18 +27,26 @@ constexpr std::chrono::milliseconds kLingerTime{2000};
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, const ServerOptions& options)
-    : socket_(std::move(socket)),
+Connection::Connection(asio::ip::tcp::socket client, const ServerOptions& options,
+                       std::shared_ptr<asio::ssl::context> tls)
+    : stream_(std::move(client), std::move(tls)),
       options_(&options),
-      deadline_timer_(socket_.get_executor()),
-      wake_timer_(socket_.get_executor()) {
+      deadline_timer_(socket().get_executor()),
+      wake_timer_(socket().get_executor()) {
   error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  socket_.set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), ignored);
+  socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket().set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), ignored);
+}
+
+asio::awaitable<Connection::Handshaking> Connection::Handshake() {
+  SetDeadline(options_->handshake_timeout);
+  const Handshaking result = co_await stream_.Handshake();
+  ClearDeadline();
+  co_return result;
 }
 
 asio::awaitable<error_code> Connection::Fill(size_t bytes) {
-  const auto [error, read] = co_await socket_.async_read_some(buffer_.prepare(bytes), kAwait);
+  const auto [error, read] = co_await stream_.AsyncReadSome(buffer_.prepare(bytes), kAwait);
   buffer_.commit(read);
   co_return error;
 }
@@ -106,7 +114,7 @@ asio::awaitable<bool> Connection::Write(std::string_view bytes) {
   while (!bytes.empty()) {
     SetDeadline(options_->write_timeout);
     const auto [error, written] =
-        co_await socket_.async_write_some(asio::buffer(bytes.data(), bytes.size()), kAwait);
+        co_await stream_.AsyncWriteSome(asio::buffer(bytes.data(), bytes.size()), kAwait);
     ClearDeadline();
     if (error) co_return false;
     bytes.remove_prefix(written);
@@ -122,19 +130,19 @@ void Connection::StartWatching() {
 
 void Connection::ReadAhead() {
   if (buffer_.size() >= kMostReadAheadBytes) return WatchForReset();
-  socket_.async_read_some(buffer_.prepare(kReadBytes),
-                          [self = shared_from_this()](error_code error, size_t bytes) {
-                            self->buffer_.commit(bytes);
-                            if (!error && !self->stop_watching_) return self->ReadAhead();
-                            self->watching_ = false;
-                            if (error && !self->stop_watching_) self->Disconnected();
-                            self->Wake();
-                          });
+  stream_.AsyncReadSome(buffer_.prepare(kReadBytes),
+                        [self = shared_from_this()](error_code error, size_t bytes) {
+                          self->buffer_.commit(bytes);
+                          if (!error && !self->stop_watching_) return self->ReadAhead();
+                          self->watching_ = false;
+                          if (error && !self->stop_watching_) self->Disconnected();
+                          self->Wake();
+                        });
 }
 
 // A client that has pipelined this much is not read further; only a reset still tells that it is gone.
 void Connection::WatchForReset() {
-  socket_.async_wait(asio::socket_base::wait_error, [self = shared_from_this()](error_code) {
+  socket().async_wait(asio::socket_base::wait_error, [self = shared_from_this()](error_code) {
     self->watching_ = false;
     if (!self->stop_watching_) self->Disconnected();
     self->Wake();
@@ -144,13 +152,13 @@ void Connection::WatchForReset() {
 void Connection::Disconnected() {
   disconnected_ = true;
   error_code ignored;
-  socket_.cancel(ignored);  // a write that waits for this client
+  socket().cancel(ignored);  // a write that waits for this client
 }
 
 asio::awaitable<void> Connection::StopWatching() {
   stop_watching_ = true;
   error_code ignored;
-  if (watching_) socket_.cancel(ignored);
+  if (watching_) socket().cancel(ignored);
   while (watching_ && !disconnected_) co_await WaitForWake(options_->idle_timeout);
 }
 
@@ -168,7 +176,7 @@ void Connection::Wake() {
 }
 
 std::function<void()> Connection::Waker() {
-  return [weak = weak_from_this(), executor = socket_.get_executor()] {
+  return [weak = weak_from_this(), executor = socket().get_executor()] {
     asio::post(executor, [weak] {
       if (const auto self = weak.lock()) self->Wake();
     });
@@ -176,7 +184,7 @@ std::function<void()> Connection::Waker() {
 }
 
 std::function<void()> Connection::Dropper(std::string why) {
-  return [weak = weak_from_this(), executor = socket_.get_executor(), why = std::move(why)] {
+  return [weak = weak_from_this(), executor = socket().get_executor(), why = std::move(why)] {
     asio::post(executor, [weak, why] {
       spdlog::info("{}", why);
       if (const auto self = weak.lock()) self->Shut();
@@ -186,11 +194,14 @@ std::function<void()> Connection::Dropper(std::string why) {
 
 asio::awaitable<void> Connection::Close() {
   error_code ignored;
-  if (!disconnected_) socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  std::array<char, kReadBytes> dropped;
   SetDeadline(kLingerTime);
+  if (!disconnected_) {
+    co_await stream_.EndTls();
+    socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  }
+  std::array<char, kReadBytes> dropped;
   while (!disconnected_ && !timed_out_) {
-    const auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(dropped), kAwait);
+    const auto [error, bytes] = co_await socket().async_read_some(asio::buffer(dropped), kAwait);
     if (error) break;
   }
   Shut();
@@ -200,13 +211,13 @@ void Connection::Shut() {
   error_code ignored;
   ClearDeadline();
   deadline_timer_.cancel();
-  socket_.close(ignored);
+  socket().close(ignored);
   disconnected_ = true;
   Wake();
 }
 
 void Connection::Abort() {
-  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Shut(); });
+  asio::post(socket().get_executor(), [self = shared_from_this()] { self->Shut(); });
 }
 
 void Connection::SetDeadline(std::chrono::milliseconds limit) {
@@ -227,7 +238,7 @@ void Connection::ArmDeadline() {
     if (Clock::now() < self->deadline_) return self->ArmDeadline();
     self->timed_out_ = true;
     error_code ignored;
-    self->socket_.cancel(ignored);
+    self->socket().cancel(ignored);
   });
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "net/client_stream.h"
 #include "net/http_error.h"
 #include "net/server_options.h"
 
@@ -25,8 +26,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
   enum class Reading { kDone, kClosed, kTooSlow, kBodyTooLarge, kMalformed, kRefused };
 
-  // `options` outlives the connection.
-  Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options);
+  using Handshaking = ClientStream::Handshaking;
+
+  // `options` outlives the connection. `tls`: null without TLS.
+  Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options,
+             std::shared_ptr<boost::asio::ssl::context> tls = nullptr);
+
+  // First of all. What kPlainHttp is answered goes out without TLS.
+  boost::asio::awaitable<Handshaking> Handshake();
 
   // The next request's header; kClosed when the client has left, or sent nothing for the idle time. The limit
   // on the body is checked here where the header tells its length.
@@ -83,7 +90,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Disconnected();
   void Wake();
 
-  boost::asio::ip::tcp::socket socket_;
+  boost::asio::ip::tcp::socket& socket() { return stream_.socket(); }
+
+  ClientStream stream_;
   const ServerOptions* options_;
   boost::beast::flat_buffer buffer_;  // read, not yet parsed
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;

@@ -5,10 +5,11 @@
 
 namespace ternion {
 
-ServerState::ServerState(ServerOptions options, boost::asio::io_context& io)
+ServerState::ServerState(ServerOptions options, std::unique_ptr<TlsContext> tls, boost::asio::io_context& io)
     : options_(std::move(options)),
       keys_(options_.api_keys),
       cors_(options_.cors_origins),
+      tls_(std::move(tls)),
       wakes_(std::make_shared<WakeList>(io)),
       started_at_(std::time(nullptr)) {}
 

@@ -15,6 +15,7 @@
 #include "net/cors.h"
 #include "net/model_service.h"
 #include "net/server_options.h"
+#include "net/tls_context.h"
 #include "net/wake_list.h"
 
 namespace ternion {
@@ -22,13 +23,14 @@ namespace ternion {
 // What the sessions of one server share. Thread-safe.
 class ServerState {
  public:
-  // `io` runs the sessions. When it goes, wakes() must have been closed.
-  ServerState(ServerOptions options, boost::asio::io_context& io);
+  // `io` runs the sessions. When it goes, wakes() must have been closed. `tls`: null without TLS.
+  ServerState(ServerOptions options, std::unique_ptr<TlsContext> tls, boost::asio::io_context& io);
 
   const ServerOptions& options() const { return options_; }
   const std::shared_ptr<WakeList>& wakes() const { return wakes_; }
   const ApiKeys& keys() const { return keys_; }
   const Cors& cors() const { return cors_; }
+  TlsContext* tls() const { return tls_.get(); }
   int64_t started_at() const { return started_at_; }  // Unix seconds
 
   void SetModel(const ModelService& model);
@@ -59,6 +61,7 @@ class ServerState {
   const ServerOptions options_;
   const ApiKeys keys_;
   const Cors cors_;
+  const std::unique_ptr<TlsContext> tls_;
   const std::shared_ptr<WakeList> wakes_;
   const int64_t started_at_;
   std::atomic<bool> draining_ = false;

@@ -76,6 +76,7 @@ std::optional<HttpError> CheckFraming(const Connection::Request& request) {
 
 // The connection above the cap: one answer, whatever was asked.
 asio::awaitable<void> TurnAway(std::shared_ptr<Connection> connection) {
+  if (co_await connection->Handshake() != Connection::Handshaking::kDone) co_return;
   Framing framing;
   framing.request_id = MakeRequestId();
   const std::string bytes =
@@ -87,7 +88,8 @@ asio::awaitable<void> TurnAway(std::shared_ptr<Connection> connection) {
 
 void Session::Start(asio::ip::tcp::socket socket, std::shared_ptr<ServerState> state) {
   const auto executor = socket.get_executor();
-  auto connection = std::make_shared<Connection>(std::move(socket), state->options());
+  auto connection = std::make_shared<Connection>(std::move(socket), state->options(),
+                                                 state->tls() != nullptr ? state->tls()->current() : nullptr);
   const ServerState::Admission admission = state->Add(connection);
   if (admission != ServerState::Admission::kServed && state->TellsOfTheCap()) {
     spdlog::warn("{} connections are open, as many as --max-connections allows: others are turned away",
@@ -106,7 +108,10 @@ void Session::Start(asio::ip::tcp::socket socket, std::shared_ptr<ServerState> s
 asio::awaitable<void> Session::Run(std::shared_ptr<Connection> connection,
                                    std::shared_ptr<ServerState> state) {
   Session session(connection, std::move(state));
-  bool goes_on = true;
+  const Connection::Handshaking handshaking = co_await connection->Handshake();
+  if (handshaking == Connection::Handshaking::kFailed) co_return;
+  bool goes_on = handshaking == Connection::Handshaking::kDone;
+  if (!goes_on) co_await session.TellOfTls();
   while (goes_on) goes_on = co_await session.Exchange();
   co_await connection->Close();
 }
@@ -172,7 +177,7 @@ std::variant<Route, HttpResponse> Session::CheckHead() const {
 
 Session::Answering Session::Answer(HttpResponse response) {
   // What is left of the request would be taken for the next one.
-  if (!connection_->request_complete()) framing_.keep_alive = false;
+  if (framing_.keep_alive && !connection_->request_complete()) framing_.keep_alive = false;
   spdlog::debug("{} {}", response.status, framing_.request_id);
   const std::string bytes = Serialize(response, framing_);
   const bool written = co_await connection_->Write(bytes);
@@ -183,6 +188,12 @@ Session::Answering Session::Answer(HttpResponse response) {
 Session::Answering Session::AnswerAndClose(const HttpError& error) {
   framing_.keep_alive = false;
   co_return co_await Answer(ErrorResponse(error));
+}
+
+Session::Answering Session::TellOfTls() {
+  framing_.request_id = MakeRequestId();
+  const HttpError error = MakeHttpError(400, "this port speaks TLS: use https://");
+  co_return co_await AnswerAndClose(error);
 }
 
 Session::Answering Session::AnswerRoute(Route route) {

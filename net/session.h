@@ -38,6 +38,7 @@ class Session {
   Answering Exchange();
   Answering Answer(HttpResponse response);
   Answering AnswerAndClose(const HttpError& error);
+  Answering TellOfTls();
   Answering AnswerRoute(Route route);
   Answering Generate(Endpoint endpoint);
   Answering Collect(const OpenAiResponse& response, Generation& generation);
