@@ -11,7 +11,7 @@ class MpiSession;
 struct Command {
   std::function<int(MpiSession& mpi)> run;  // on this rank; returns the exit status
   std::function<int()> run_alone;  // set instead of run by a command that needs no MPI: on the first rank
-  bool takes_signals = false;      // SIGINT, SIGTERM and SIGUSR1 are blocked for it to wait for
+  bool takes_signals = false;      // SIGINT, SIGTERM, SIGUSR1 and SIGHUP are blocked for it to wait for
 };
 
 // Each adds its command to `app` and sets `chosen` when the command line names it. One file a command.

@@ -31,7 +31,7 @@ bool IsFirstRank() {
 void MaskSignals(int how) {
   sigset_t signals;
   sigemptyset(&signals);
-  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(how, &signals, nullptr);
 }
 

@@ -15,6 +15,7 @@
 #include "launcher/job.h"
 #include "launcher/model.h"
 #include "launcher/options.h"
+#include "net/cors.h"
 #include "net/http_server.h"
 #include "runtime/serving/serving_metrics.h"
 #include "runtime/text/chat_template.h"
@@ -49,11 +50,13 @@ absl::StatusOr<std::vector<std::string>> ReadApiKeys(const ServeOptions& options
   return keys;
 }
 
-// The signals that end a server: the first lets the running requests finish, a second one does not wait.
+// The signals that end a server: the first lets the running requests finish, a second one does not wait. SIGHUP ends
+// nothing.
 class SignalThread {
  public:
-  SignalThread(std::function<void()> first, std::function<void()> second)
-      : thread_([this, first = std::move(first), second = std::move(second)] { Wait(first, second); }) {}
+  SignalThread(std::function<void()> first, std::function<void()> second, std::function<void()> hangup)
+      : hangup_(std::move(hangup)),
+        thread_([this, first = std::move(first), second = std::move(second)] { Wait(first, second); }) {}
   ~SignalThread() {
     stop_ = true;
     thread_.join();
@@ -63,16 +66,19 @@ class SignalThread {
   void Wait(const std::function<void()>& first, const std::function<void()>& second) {
     sigset_t signals;
     sigemptyset(&signals);
-    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals, signal);
+    for (int signal : {SIGINT, SIGTERM, SIGUSR1, SIGHUP}) sigaddset(&signals, signal);
     for (int seen = 0; !stop_;) {
       const timespec limit{0, 200'000'000};
-      if (sigtimedwait(&signals, nullptr, &limit) < 0) continue;
+      const int signal = sigtimedwait(&signals, nullptr, &limit);
+      if (signal == SIGHUP) hangup_();
+      if (signal < 0 || signal == SIGHUP) continue;
       if (seen == 0) first();
       if (seen == 1) second();
       ++seen;
     }
   }
 
+  const std::function<void()> hangup_;
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };
@@ -105,11 +111,12 @@ class Service {
 
   absl::Status Start(Coordinator& coordinator) {
     coordinator_ = &coordinator;
-    signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); });
+    signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); },
+                                              [this] { ReloadCertificate(); });
     server_->Serve(
         {coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_, [this] { return metrics_.Text(); }});
-    spdlog::info("serving {} on http://{}:{}", options_.job.ModelName(), options_.server.host,
-                 server_->port());
+    spdlog::info("serving {} on {}://{}:{}", options_.job.ModelName(),
+                 options_.server.tls_cert.empty() ? "http" : "https", options_.server.host, server_->port());
     return absl::OkStatus();
   }
 
@@ -125,6 +132,13 @@ class Service {
  private:
   static std::chrono::milliseconds Milliseconds(double seconds) {
     return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  }
+
+  void ReloadCertificate() {
+    const absl::Status reloaded = server_->ReloadCertificate();
+    if (reloaded.ok())
+      return spdlog::info("SIGHUP: the certificate {} was read again", options_.server.tls_cert);
+    spdlog::warn("SIGHUP: nothing was changed: {}", std::string(reloaded.message()));
   }
 
   void LogStepTimes() const {
@@ -197,11 +211,23 @@ void AddServe(CLI::App& app, Command& chosen) {
   AddOption(*command, "--api-key", options->api_keys,
             "key that clients must send; may be given several times");
   AddOption(*command, "--api-key-file", options->api_key_file, "file with a key a line");
+  CLI::Option* certificate = AddOption(
+      *command, "--tls-cert", options->server.tls_cert,
+      "PEM file with the certificate that clients are shown, and those behind it; SIGHUP reads it again");
+  CLI::Option* key = AddOption(*command, "--tls-key", options->server.tls_key, "PEM file with its key");
+  certificate->needs(key)->type_name("FILE");
+  key->needs(certificate)->type_name("FILE");
   AddOption(*command, "--max-body-bytes", options->server.max_body_bytes, "longest request body")
       ->check(CLI::PositiveNumber);
   AddOption(*command, "--max-buffered-bytes", options->server.max_buffered_bytes,
             "of tokens that wait for a client to read; with more the client is dropped")
       ->check(CLI::Range(size_t{16} << 10, size_t{1} << 40));
+  AddOption(*command, "--max-connections", options->server.max_connections, "clients at once; others get 503")
+      ->check(CLI::PositiveNumber);
+  AddOption(
+      *command, "--cors-origin", options->server.cors_origins,
+      "https://HOST[:PORT] of a web page that may use the server from a browser; may be given several times")
+      ->check([](const std::string& origin) { return Cors::CheckOrigin(origin); });
   AddFlag(*command, "--metrics-open", options->server.metrics_open, "GET /metrics needs no key");
   AddOption(*command, "--drain-timeout", options->drain_timeout,
             "seconds that running requests get to finish")

@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "net/client_stream.h"
+#include "net/http_error.h"
 #include "net/server_options.h"
 
 namespace ternion {
@@ -22,15 +24,23 @@ namespace ternion {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Request = boost::beast::http::request<boost::beast::http::string_body>;
-  enum class Reading { kDone, kClosed, kTooSlow, kHeaderTooLarge, kBodyTooLarge, kMalformed };
+  enum class Reading { kDone, kClosed, kTooSlow, kBodyTooLarge, kMalformed, kRefused };
 
-  // `options` outlives the connection.
-  Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options);
+  using Handshaking = ClientStream::Handshaking;
+
+  // `options` outlives the connection. `tls`: null without TLS.
+  Connection(boost::asio::ip::tcp::socket socket, const ServerOptions& options,
+             std::shared_ptr<boost::asio::ssl::context> tls = nullptr);
+
+  // First of all. What kPlainHttp is answered goes out without TLS.
+  boost::asio::awaitable<Handshaking> Handshake();
 
   // The next request's header; kClosed when the client has left, or sent nothing for the idle time. The limit
   // on the body is checked here where the header tells its length.
   boost::asio::awaitable<Reading> ReadHeader();
   boost::asio::awaitable<Reading> ReadBody();
+  // What kRefused is about.
+  const HttpError& refusal() const { return refusal_; }
   // What ReadHeader has read, as far as it came.
   const Request& request() const { return parser_->get(); }
   // Nothing of the request is left unread.
@@ -66,6 +76,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Abort();
 
  private:
+  // One read into buffer_; an error when nothing came.
+  boost::asio::awaitable<boost::system::error_code> Fill(size_t bytes);
+  std::string_view Buffered() const;
+  Reading Refuse(HttpError refusal);
+  Reading Parse(bool eager);
+
   void SetDeadline(std::chrono::milliseconds limit);
   void ClearDeadline();
   void ArmDeadline();
@@ -73,12 +89,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void WatchForReset();
   void Disconnected();
   void Wake();
-  Reading Outcome(boost::system::error_code error) const;
 
-  boost::asio::ip::tcp::socket socket_;
+  boost::asio::ip::tcp::socket& socket() { return stream_.socket(); }
+
+  ClientStream stream_;
   const ServerOptions* options_;
   boost::beast::flat_buffer buffer_;  // read, not yet parsed
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  HttpError refusal_;
 
   // One timer serves all deadlines: it is set again only when it fires early, so that a deadline per token is
   // free.

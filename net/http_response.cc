@@ -14,10 +14,14 @@ std::string_view ReasonPhrase(int status) {
   switch (status) {
     case 200:
       return "OK";
+    case 204:
+      return "No Content";
     case 400:
       return "Bad Request";
     case 401:
       return "Unauthorized";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
@@ -26,6 +30,12 @@ std::string_view ReasonPhrase(int status) {
       return "Request Timeout";
     case 413:
       return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
     case 429:
       return "Too Many Requests";
     case 431:
@@ -38,6 +48,8 @@ std::string_view ReasonPhrase(int status) {
       return "Service Unavailable";
     case 504:
       return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
   }
   CHECK(false, "an HTTP status without a phrase");
 }
@@ -57,7 +69,7 @@ std::string HttpDate() {
 std::string CommonHead(int status, const Framing& framing) {
   return absl::StrCat("HTTP/1.1 ", status, " ", ToAbsl(ReasonPhrase(status)),
                       "\r\nServer: ternion\r\nDate: ", HttpDate(), "\r\nX-Request-Id: ", framing.request_id,
-                      "\r\nConnection: ", framing.keep_alive ? "keep-alive" : "close", "\r\n");
+                      "\r\nConnection: ", framing.keep_alive ? "keep-alive" : "close", "\r\n", framing.cors);
 }
 
 }  // namespace
@@ -75,6 +87,7 @@ HttpResponse ErrorResponse(const HttpError& error) {
 std::string Serialize(const HttpResponse& response, const Framing& framing) {
   std::string out = CommonHead(response.status, framing);
   for (const auto& [name, value] : response.headers) absl::StrAppend(&out, name, ": ", value, "\r\n");
+  if (response.status == 204) return out + "\r\n";
   absl::StrAppend(&out, "Content-Type: ", ToAbsl(response.content_type),
                   "\r\nContent-Length: ", response.body.size(), "\r\n\r\n");
   if (!framing.head_only) out += response.body;

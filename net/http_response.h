@@ -26,6 +26,7 @@ struct Framing {
   bool head_only = false;  // HEAD: headers of the body, without the body
   bool chunked = true;     // streams: false for HTTP/1.0, where the connection's end is the stream's
   std::string request_id;  // X-Request-Id
+  std::string cors = {};   // header lines for browsers
 };
 
 std::string Serialize(const HttpResponse& response, const Framing& framing);

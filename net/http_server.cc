@@ -18,7 +18,8 @@ namespace ternion {
 
 class HttpServer::Network {
  public:
-  explicit Network(ServerOptions options) : state_(std::make_shared<ServerState>(std::move(options), io_)) {}
+  Network(ServerOptions options, std::unique_ptr<TlsContext> tls)
+      : state_(std::make_shared<ServerState>(std::move(options), std::move(tls), io_)) {}
 
   absl::Status Listen();
   void Start();
@@ -86,7 +87,11 @@ void HttpServer::Network::Stop() {
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Bind(ServerOptions options) {
-  auto network = std::make_unique<Network>(std::move(options));
+  std::unique_ptr<TlsContext> tls;
+  if (!options.tls_cert.empty()) {
+    TERNION_ASSIGN_OR_RETURN(tls, TlsContext::Load(options.tls_cert, options.tls_key));
+  }
+  auto network = std::make_unique<Network>(std::move(options), std::move(tls));
   TERNION_RETURN_IF_ERROR(network->Listen());
   network->Start();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(network)));
@@ -106,6 +111,11 @@ absl::Status HttpServer::Drain(std::chrono::milliseconds limit) {
   if (state.WaitUntilIdle(limit)) return absl::OkStatus();
   return absl::DeadlineExceededError(
       absl::StrCat(state.running_generations(), " requests still run after ", limit.count(), " ms"));
+}
+
+absl::Status HttpServer::ReloadCertificate() {
+  TlsContext* tls = network_->state().tls();
+  return tls != nullptr ? tls->Reload() : absl::FailedPreconditionError("the server has no certificate");
 }
 
 void HttpServer::Stop() { network_->Stop(); }

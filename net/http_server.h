@@ -15,7 +15,8 @@ namespace ternion {
 class HttpServer {
  public:
   // Takes the port, so that a taken one is known before weights are loaded, and answers at once: until Serve,
-  // /health and requests for the model get 503. Errors name host and port, and say what would be right.
+  // /health and requests for the model get 503. Errors name host and port, or the file of a certificate, and say what
+  // would be right.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Bind(ServerOptions options);
   // Stops.
   ~HttpServer();
@@ -28,6 +29,9 @@ class HttpServer {
   // From now on /health and new generations get 503; waits for those that run. kDeadlineExceeded when some
   // still ran after `limit`.
   absl::Status Drain(std::chrono::milliseconds limit);
+  // Reads the certificate and its key again, for the connections to come. On an error (kInvalidArgument names the file)
+  // those that were there go on to be shown. kFailedPrecondition without TLS.
+  absl::Status ReloadCertificate();
   // Closes every connection, cancels what runs, and waits for the threads. Drain first to let clients finish.
   void Stop();
 

@@ -78,14 +78,8 @@ absl::StatusOr<PreparedPrompt> PrepareCompletion(const OpenAiRequest& request, c
 }
 
 absl::StatusOr<PreparedPrompt> PrepareChat(const OpenAiRequest& request, const ModelService& model) {
-  if (model.chat == nullptr) {
-    const std::string reason = model.chat_refusal.empty() ? "it has no chat template" : model.chat_refusal;
-    return absl::FailedPreconditionError(
-        absl::StrCat("the model cannot chat: ", reason, "; use /v1/completions"));
-  }
-  auto ids = model.chat->Apply(request.messages, request.add_generation_prompt, request.chat_template_kwargs);
-  if (!ids.ok()) return BlameParam("messages", ids.status());
-  TERNION_ASSIGN_OR_RETURN(PreparedPrompt prepared, Prepare(request, model, "messages", *std::move(ids)));
+  TERNION_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeChat(request, model));
+  TERNION_ASSIGN_OR_RETURN(PreparedPrompt prepared, Prepare(request, model, "messages", std::move(ids)));
   if (!request.ignore_eos) {
     std::vector<int32_t>& stop_ids = prepared.request.stop_ids;
     stop_ids.insert(stop_ids.end(), model.chat->end_of_turn().begin(), model.chat->end_of_turn().end());
@@ -105,6 +99,17 @@ void AddChoices(const OpenAiRequest& request, PreparedPrompt prompt, std::vector
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<int32_t>> EncodeChat(const OpenAiRequest& request, const ModelService& model) {
+  if (model.chat == nullptr) {
+    const std::string reason = model.chat_refusal.empty() ? "it has no chat template" : model.chat_refusal;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the model cannot chat: ", reason, "; use /v1/completions"));
+  }
+  auto ids = model.chat->Apply(request.messages, request.add_generation_prompt, request.chat_template_kwargs);
+  if (!ids.ok()) return BlameParam("messages", ids.status());
+  return ids;
+}
 
 absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& request,
                                                            const ModelService& model) {

@@ -14,6 +14,7 @@ struct Entry {
 
 constexpr Entry kEntries[] = {
     {"/v1/completions", true, Route::kCompletions}, {"/v1/chat/completions", true, Route::kChatCompletions},
+    {"/tokenize", true, Route::kTokenize},          {"/detokenize", true, Route::kDetokenize},
     {"/v1/models", false, Route::kModels},          {"/health", false, Route::kHealth},
     {"/version", false, Route::kVersion},           {"/metrics", false, Route::kMetrics},
 };
@@ -26,10 +27,20 @@ HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {
   return response;
 }
 
+// Of "/path?query" and, as proxies are asked, of "http://host/path?query".
+std::string_view PathOf(std::string_view target) {
+  if (const size_t scheme = target.find("://"); target[0] != '/' && scheme != target.npos) {
+    const size_t slash = target.find('/', scheme + 3);
+    target = slash == target.npos ? "/" : target.substr(slash);
+  }
+  return target.substr(0, target.find('?'));
+}
+
 }  // namespace
 
 std::variant<Route, HttpResponse> FindRoute(std::string_view method, std::string_view target) {
-  const std::string_view path = target.substr(0, target.find('?'));
+  const std::string_view path = PathOf(target);
+  if (path == "*") return HttpResponse{204, "", {{"Allow", "GET, HEAD, POST"}}};
   for (const Entry& entry : kEntries) {
     if (entry.path != path) continue;
     const bool fits = entry.is_post ? method == "POST" : method == "GET" || method == "HEAD";

@@ -7,10 +7,19 @@
 
 namespace ternion {
 
-enum class Route { kCompletions, kChatCompletions, kModels, kHealth, kVersion, kMetrics };
+enum class Route {
+  kCompletions,
+  kChatCompletions,
+  kTokenize,
+  kDetokenize,
+  kModels,
+  kHealth,
+  kVersion,
+  kMetrics
+};
 
 // The route of a request line, or the answer to one that has none: 404, or 405 with Allow. The target's query
-// is ignored. HEAD goes where GET goes.
+// is ignored, and so is its host where it has one. HEAD goes where GET goes. "*" (of OPTIONS) is answered 204.
 std::variant<Route, HttpResponse> FindRoute(std::string_view method, std::string_view target);
 
 }  // namespace ternion

@@ -16,8 +16,10 @@ struct ServerOptions {
   std::string served_model_name;
   std::string version;                // what GET /version tells
   std::vector<std::string> api_keys;  // none: everybody may ask
+  std::string tls_cert, tls_key;      // PEM files; empty: no TLS
   int threads = 2;
-  bool metrics_open = false;  // /metrics needs no key
+  bool metrics_open = false;              // /metrics needs no key
+  std::vector<std::string> cors_origins;  // of web pages that may read the answers (net/cors.h)
 
   size_t max_connections = 10000;
   size_t max_body_bytes = 8u << 20;
@@ -28,9 +30,10 @@ struct ServerOptions {
   // Of the operating system, for bytes on their way to one client.
   int send_buffer_bytes = 256 << 10;
 
-  std::chrono::milliseconds request_timeout{30'000};  // from a request's first byte to its last
-  std::chrono::milliseconds idle_timeout{75'000};     // between two requests of a connection
-  std::chrono::milliseconds write_timeout{60'000};    // a client that takes no byte for so long is dropped
+  std::chrono::milliseconds handshake_timeout{10'000};  // of TLS
+  std::chrono::milliseconds request_timeout{30'000};    // from a request's first byte to its last
+  std::chrono::milliseconds idle_timeout{75'000};       // between two requests of a connection
+  std::chrono::milliseconds write_timeout{60'000};      // a client that takes no byte for so long is dropped
   std::chrono::milliseconds keep_alive{15'000};  // a stream without a token for so long gets an SSE comment
 };
 

@@ -5,9 +5,11 @@
 
 namespace ternion {
 
-ServerState::ServerState(ServerOptions options, boost::asio::io_context& io)
+ServerState::ServerState(ServerOptions options, std::unique_ptr<TlsContext> tls, boost::asio::io_context& io)
     : options_(std::move(options)),
       keys_(options_.api_keys),
+      cors_(options_.cors_origins),
+      tls_(std::move(tls)),
       mail_(std::make_shared<TokenMail>(io)),
       started_at_(std::time(nullptr)) {}
 
@@ -58,6 +60,15 @@ ServerState::Admission ServerState::Add(const std::shared_ptr<Connection>& conne
   const bool room = connections_.size() < options_.max_connections;
   connections_.insert(connection);
   return room ? Admission::kServed : Admission::kTurnedAway;
+}
+
+bool ServerState::TellsOfTheCap() {
+  constexpr std::chrono::seconds kBetween{10};
+  const auto now = std::chrono::steady_clock::now();
+  const std::lock_guard lock(mutex_);
+  if (cap_told_ != std::chrono::steady_clock::time_point() && now - cap_told_ < kBetween) return false;
+  cap_told_ = now;
+  return true;
 }
 
 void ServerState::Remove(const std::shared_ptr<Connection>& connection) {

@@ -12,8 +12,10 @@
 #include "absl/status/status.h"
 #include "net/api_keys.h"
 #include "net/connection.h"
+#include "net/cors.h"
 #include "net/model_service.h"
 #include "net/server_options.h"
+#include "net/tls_context.h"
 #include "net/token_mail.h"
 
 namespace ternion {
@@ -21,12 +23,14 @@ namespace ternion {
 // What the sessions of one server share. Thread-safe.
 class ServerState {
  public:
-  // `io` runs the sessions. When it goes, mail() must have been closed.
-  ServerState(ServerOptions options, boost::asio::io_context& io);
+  // `io` runs the sessions. When it goes, mail() must have been closed. `tls`: null without TLS.
+  ServerState(ServerOptions options, std::unique_ptr<TlsContext> tls, boost::asio::io_context& io);
 
   const ServerOptions& options() const { return options_; }
   TokenMail& mail() const { return *mail_; }
   const ApiKeys& keys() const { return keys_; }
+  const Cors& cors() const { return cors_; }
+  TlsContext* tls() const { return tls_.get(); }
   int64_t started_at() const { return started_at_; }  // Unix seconds
 
   void SetModel(const ModelService& model);
@@ -46,6 +50,8 @@ class ServerState {
   // all once the connections were aborted.
   enum class Admission { kServed, kTurnedAway, kRefused };
   Admission Add(const std::shared_ptr<Connection>& connection);
+  // True when nobody was told of the most connections for some seconds: a flood is not to fill the log.
+  bool TellsOfTheCap();
   void Remove(const std::shared_ptr<Connection>& connection);
   void AbortConnections();
 
@@ -54,6 +60,8 @@ class ServerState {
 
   const ServerOptions options_;
   const ApiKeys keys_;
+  const Cors cors_;
+  const std::unique_ptr<TlsContext> tls_;
   const std::shared_ptr<TokenMail> mail_;
   const int64_t started_at_;
   std::atomic<bool> draining_ = false;
@@ -61,6 +69,7 @@ class ServerState {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   bool aborted_ = false;
+  std::chrono::steady_clock::time_point cap_told_;
   std::optional<ModelService> model_;
   int running_generations_ = 0;
   std::unordered_set<std::shared_ptr<Connection>> connections_;

@@ -14,6 +14,7 @@
 #include "net/prepared_prompt.h"
 #include "net/request_id.h"
 #include "net/sse.h"
+#include "net/tokenization.h"
 #include "nlohmann/json.hpp"
 
 namespace ternion {
@@ -25,14 +26,13 @@ using Reading = Connection::Reading;
 
 std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-HttpError ReadingError(Reading reading, const ServerOptions& options) {
+HttpError ReadingError(const Connection& connection, Reading reading, const ServerOptions& options) {
   switch (reading) {
+    case Reading::kRefused:
+      return connection.refusal();
     case Reading::kTooSlow:
       return MakeHttpError(
           408, absl::StrCat("the request did not arrive within ", options.request_timeout.count(), " ms"));
-    case Reading::kHeaderTooLarge:
-      return MakeHttpError(431,
-                           absl::StrCat("the header is larger than ", options.max_header_bytes, " bytes"));
     case Reading::kBodyTooLarge:
       return MakeHttpError(413, absl::StrCat("the body is larger than ", options.max_body_bytes, " bytes"));
     default:
@@ -40,8 +40,43 @@ HttpError ReadingError(Reading reading, const ServerOptions& options) {
   }
 }
 
+// Nothing where it says in one way alone what it is for, how long it is and how to go on.
+std::optional<HttpError> CheckFraming(const Connection::Request& request) {
+  const size_t hosts = request.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && request.version() >= 11)) {
+    return MakeHttpError(400, "the request must have one Host header");
+  }
+  if (View(request[http::field::host]).find_first_of(" \t/\\?#@,\"<>") != std::string_view::npos) {
+    return MakeHttpError(400, "the Host header must be HOST or HOST:PORT");
+  }
+  for (const http::field once : {http::field::content_length, http::field::transfer_encoding,
+                                 http::field::authorization, http::field::expect}) {
+    if (request.count(once) > 1) {
+      return MakeHttpError(400,
+                           absl::StrCat("the request has several ", ToAbsl(View(http::to_string(once)))));
+    }
+  }
+  if (View(request[http::field::content_length]).find_first_not_of("0123456789") != std::string_view::npos) {
+    return MakeHttpError(400, "the Content-Length must be one number");
+  }
+  const std::string_view coding = View(request[http::field::transfer_encoding]);
+  if (!coding.empty() && request.version() < 11) {
+    return MakeHttpError(400, "HTTP/1.0 has no Transfer-Encoding; use a Content-Length");
+  }
+  if (!coding.empty() && !absl::EqualsIgnoreCase(ToAbsl(coding), "chunked")) {
+    return MakeHttpError(501, "the transfer encoding is not known; use chunked or a Content-Length");
+  }
+  const std::string_view expected = View(request[http::field::expect]);
+  if (!expected.empty() && request.version() >= 11 &&
+      !absl::EqualsIgnoreCase(ToAbsl(expected), "100-continue")) {
+    return MakeHttpError(417, "the only expectation that is met is 100-continue");
+  }
+  return std::nullopt;
+}
+
 // The connection above the cap: one answer, whatever was asked.
 asio::awaitable<void> TurnAway(std::shared_ptr<Connection> connection) {
+  if (co_await connection->Handshake() != Connection::Handshaking::kDone) co_return;
   Framing framing;
   framing.request_id = MakeRequestId();
   const std::string bytes =
@@ -53,8 +88,13 @@ asio::awaitable<void> TurnAway(std::shared_ptr<Connection> connection) {
 
 void Session::Start(asio::ip::tcp::socket socket, std::shared_ptr<ServerState> state) {
   const auto executor = socket.get_executor();
-  auto connection = std::make_shared<Connection>(std::move(socket), state->options());
+  auto connection = std::make_shared<Connection>(std::move(socket), state->options(),
+                                                 state->tls() != nullptr ? state->tls()->current() : nullptr);
   const ServerState::Admission admission = state->Add(connection);
+  if (admission != ServerState::Admission::kServed && state->TellsOfTheCap()) {
+    spdlog::warn("{} connections are open, as many as --max-connections allows: others are turned away",
+                 state->options().max_connections);
+  }
   if (admission == ServerState::Admission::kRefused) return connection->Shut();
   const auto ended = [state, connection](const std::exception_ptr& failure) {
     connection->Shut();
@@ -68,7 +108,10 @@ void Session::Start(asio::ip::tcp::socket socket, std::shared_ptr<ServerState> s
 asio::awaitable<void> Session::Run(std::shared_ptr<Connection> connection,
                                    std::shared_ptr<ServerState> state) {
   Session session(connection, std::move(state));
-  bool goes_on = true;
+  const Connection::Handshaking handshaking = co_await connection->Handshake();
+  if (handshaking == Connection::Handshaking::kFailed) co_return;
+  bool goes_on = handshaking == Connection::Handshaking::kDone;
+  if (!goes_on) co_await session.TellOfTls();
   while (goes_on) goes_on = co_await session.Exchange();
   co_await connection->Close();
 }
@@ -93,6 +136,7 @@ void Session::Frame() {
   framing_.head_only = request.method() == http::verb::head;
   framing_.chunked = request.version() >= 11;
   framing_.request_id = RequestIdFrom(View(request["X-Request-Id"]));
+  framing_.cors = state_->cors().HeaderLines(View(request[http::field::origin]));
 }
 
 bool Session::expects_continue() const {
@@ -102,20 +146,20 @@ bool Session::expects_continue() const {
 
 // Where the message itself is at fault, nobody knows what its next bytes mean: the connection ends.
 std::optional<HttpError> Session::CheckMessage(Reading reading) const {
-  if (reading != Reading::kDone) return ReadingError(reading, state_->options());
-  const Connection::Request& request = connection_->request();
-  if (request.version() >= 11 && request.count(http::field::host) != 1) {
-    return MakeHttpError(400, "the request must have one Host header");
-  }
-  if (request.count(http::field::transfer_encoding) > 0 && !request.chunked()) {
-    return MakeHttpError(501, "the transfer encoding is not known; use chunked or a Content-Length");
-  }
-  return std::nullopt;
+  if (reading != Reading::kDone) return ReadingError(*connection_, reading, state_->options());
+  return CheckFraming(connection_->request());
 }
 
 // What else can be said before the body is read.
 std::variant<Route, HttpResponse> Session::CheckHead() const {
   const Connection::Request& request = connection_->request();
+  const std::string_view origin = View(request[http::field::origin]);
+  if (request.method() == http::verb::options && !origin.empty() &&
+      request.count(http::field::access_control_request_method) > 0) {
+    auto answer =
+        state_->cors().Preflight(origin, View(request[http::field::access_control_request_headers]));
+    if (answer.has_value()) return *std::move(answer);
+  }
   std::variant<Route, HttpResponse> found = FindRoute(View(request.method_string()), View(request.target()));
   const Route* route = std::get_if<Route>(&found);
   const bool open = route != nullptr && (*route == Route::kHealth ||
@@ -124,12 +168,16 @@ std::variant<Route, HttpResponse> Session::CheckHead() const {
     return ErrorResponse(
         MakeHttpError(401, "this server needs an API key: Authorization: Bearer KEY", "", "invalid_api_key"));
   }
+  const std::string_view coding = View(request[http::field::content_encoding]);
+  if (!coding.empty() && !absl::EqualsIgnoreCase(ToAbsl(coding), "identity")) {
+    return ErrorResponse(MakeHttpError(415, "bodies are taken without a Content-Encoding"));
+  }
   return found;
 }
 
 Session::Answering Session::Answer(HttpResponse response) {
   // What is left of the request would be taken for the next one.
-  if (!connection_->request_complete()) framing_.keep_alive = false;
+  if (framing_.keep_alive && !connection_->request_complete()) framing_.keep_alive = false;
   spdlog::debug("{} {}", response.status, framing_.request_id);
   const std::string bytes = Serialize(response, framing_);
   const bool written = co_await connection_->Write(bytes);
@@ -142,12 +190,21 @@ Session::Answering Session::AnswerAndClose(const HttpError& error) {
   co_return co_await Answer(ErrorResponse(error));
 }
 
+Session::Answering Session::TellOfTls() {
+  framing_.request_id = MakeRequestId();
+  const HttpError error = MakeHttpError(400, "this port speaks TLS: use https://");
+  co_return co_await AnswerAndClose(error);
+}
+
 Session::Answering Session::AnswerRoute(Route route) {
   switch (route) {
     case Route::kCompletions:
       co_return co_await Generate(Endpoint::kCompletions);
     case Route::kChatCompletions:
       co_return co_await Generate(Endpoint::kChat);
+    case Route::kTokenize:
+    case Route::kDetokenize:
+      co_return co_await Answer(Tokenization(route));
     case Route::kModels:
       co_return co_await Answer(Models());
     case Route::kHealth:
@@ -158,6 +215,18 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Answer(Metrics());
   }
   co_return false;
+}
+
+HttpResponse Session::Tokenization(Route route) {
+  const std::optional<ModelService> model = state_->model();
+  if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
+  const ServerOptions& options = state_->options();
+  const std::string body = connection_->TakeBody();
+  const auto json = route == Route::kTokenize
+                        ? TokenizeJson(body, *model, options.served_model_name)
+                        : DetokenizeJson(body, *model, options.served_model_name, options.max_body_bytes);
+  if (!json.ok()) return ErrorResponse(ToHttpError(json.status()));
+  return {200, *json, {}};
 }
 
 HttpResponse Session::Models() const {

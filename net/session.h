@@ -38,6 +38,7 @@ class Session {
   Answering Exchange();
   Answering Answer(HttpResponse response);
   Answering AnswerAndClose(const HttpError& error);
+  Answering TellOfTls();
   Answering AnswerRoute(Route route);
   Answering Generate(Endpoint endpoint);
   Answering Collect(const OpenAiResponse& response, Generation& generation);
@@ -58,6 +59,7 @@ class Session {
   std::optional<HttpError> CheckMessage(Connection::Reading reading) const;
   std::variant<Route, HttpResponse> CheckHead() const;
   bool expects_continue() const;
+  HttpResponse Tokenization(Route route);
   HttpResponse Models() const;
   HttpResponse Version() const;
   HttpResponse Health() const;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -15,9 +16,12 @@
 #include <vector>
 
 #include "kernels/check.h"
+#include "tests/support/certificate.h"
 #include "tests/support/demo_server.h"
 #include "tests/support/http_client.h"
 #include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tls_client.h"
 
 namespace ternion {
 namespace {
@@ -132,6 +136,25 @@ TEST(ServerTest, BadRequestsNameTheParameter) {
   }
   EXPECT_EQ(Post(server.port(), R"({"model":"another","prompt":"a"})").status, 404);
   EXPECT_EQ(Post(server.port(), CompletionRequest("A", 1).dump()).status, 200) << "the server goes on";
+}
+
+TEST(ServerTest, HangupReadsTheCertificateAgain) {
+  const TempFolder folder;
+  const Certificate first(folder.path(), "first");
+  const Certificate second(folder.path(), "second");
+  DemoServer server(2, 1, {"--tls-cert=" + first.cert, "--tls-key=" + first.key});
+  EXPECT_EQ(TlsClient(server.port()).subject(), "first");
+  std::filesystem::copy_file(second.cert, first.cert, std::filesystem::copy_options::overwrite_existing);
+  ASSERT_EQ(kill(server.Rank(0), SIGHUP), 0);
+  EXPECT_TRUE(
+      server.process().WaitForErr("SIGHUP: nothing was changed: the TLS key " + first.key, kEndLimit));
+  EXPECT_EQ(TlsClient(server.port()).subject(), "first");
+  std::filesystem::copy_file(second.key, first.key, std::filesystem::copy_options::overwrite_existing);
+  ASSERT_EQ(kill(server.Rank(0), SIGHUP), 0);
+  EXPECT_TRUE(server.process().WaitForErr("was read again", kEndLimit));
+  EXPECT_EQ(TlsClient(server.port()).subject(), "second");
+  ASSERT_EQ(kill(server.Rank(0), SIGTERM), 0);
+  EXPECT_EQ(server.process().Wait(kEndLimit), 0) << server.process().Err();
 }
 
 // User and system time of all threads, in clock ticks (proc(5), fields 14 and 15).

@@ -25,7 +25,7 @@ DemoServer::DemoServer(int tp, int pp, const std::vector<std::string>& more) : r
   arguments.insert(arguments.end(), more.begin(), more.end());
   process_ = StartProgram(ranks_, arguments);
   CHECK(process_->WaitForErr("serving ", kStartLimit), "the server starts");
-  const std::string log = process_->Err(), address = "http://127.0.0.1:";
+  const std::string log = process_->Err(), address = "://127.0.0.1:";
   const size_t place = log.find(address);
   CHECK(place != std::string::npos, "the server tells its port");
   port_ = static_cast<uint16_t>(std::stoi(log.substr(place + address.size())));

@@ -37,6 +37,8 @@ void HttpClient::Close() {
   socket_ = -1;
 }
 
+void HttpClient::EndSending() { shutdown(socket_, SHUT_WR); }
+
 void HttpClient::Reset() {
   const linger now{1, 0};
   setsockopt(socket_, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -108,7 +110,7 @@ std::optional<std::string> HttpClient::ReadChunk() {
 
 HttpReply HttpClient::Read(bool head_only) {
   HttpReply reply = ReadHead();
-  if (reply.status == 0 || reply.status == 100 || head_only) return reply;
+  if (reply.status == 0 || reply.status == 100 || reply.status == 204 || head_only) return reply;
   if (reply.headers.count("content-length") != 0) {
     reply.body = TakeBytes(std::stoul(reply.headers["content-length"]));
   } else if (reply.headers.count("transfer-encoding") != 0) {

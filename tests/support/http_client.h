@@ -37,6 +37,8 @@ class HttpClient {
 
   // True when the server closes without sending another byte.
   bool ReadsEnd();
+  // Says that nothing more will be sent; answers can still be read.
+  void EndSending();
   void Close();
   // Ends with a reset instead of a goodbye.
   void Reset();
