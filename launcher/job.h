@@ -21,6 +21,7 @@
 #include "runtime/model/weights.h"
 #include "runtime/serving/coordinator.h"
 #include "runtime/serving/engine.h"
+#include "runtime/serving/job_status.h"
 #include "runtime/serving/serving_metrics.h"
 #include "runtime/serving/wire_byte_board.h"
 
@@ -48,6 +49,8 @@ class Job {
     std::function<absl::Status(const Plan& plan)> before_load;
     // Where rank 0 counts what requests and steps do; null: nowhere. Outlives the job.
     ServingMetrics* metrics = nullptr;
+    // Where rank 0 answers what the job is and does, with `metrics`; null: nowhere. Outlives the job.
+    JobStatusBoard* status = nullptr;
     // On rank 0 when all ranks are ready; starts what feeds the coordinator and returns. Coordinator::Run follows on
     // the same thread.
     std::function<absl::Status(Coordinator& coordinator)> start;
@@ -90,6 +93,8 @@ class Job {
   void OnFrame(int rank, const Frame& frame);
   void OnLost(int rank, const absl::Status& why);
   void StartMetrics(ServingMetrics& metrics, Coordinator& coordinator);
+  RankFacts MyFacts() const;
+  JobStatus ReadStatus(const ServingMetrics& metrics, const Coordinator& coordinator) const;
   absl::Status OpenCudaDevice();  // this rank's; sets backend_
   absl::Status ChooseDevice();    // the same kind on all ranks; called by all together
   void ChooseThreads();
@@ -124,6 +129,7 @@ class Job {
   std::unique_ptr<OutputFile> trace_file_;     // between OpenTrace and StartTrace
   std::unique_ptr<JobTrace> trace_;            // where one is written
   std::vector<std::string> hosts_;             // of every rank
+  std::vector<RankFacts> facts_;               // of every rank
   std::unique_ptr<WireByteBoard> wire_board_;  // on rank 0
   WireCount told_bytes_;                       // of a worker, to rank 0
   std::chrono::steady_clock::time_point told_at_;

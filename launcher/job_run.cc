@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
 #include "launcher/job.h"
+#include "launcher/rank_facts.h"
 #include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
@@ -41,6 +42,7 @@ Job::Failure Job::WriteTrace() {
 
 Job::Failure Job::RunRank(const Body& body) {
   hosts_ = mpi_.AllGatherStrings(mpi_.host());
+  facts_ = GatherFacts(mpi_, MyFacts());
   Failure failure = mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
   if (server_ != nullptr) server_->Stop();
   if (client_ != nullptr) client_->Stop();
@@ -66,6 +68,9 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   }
   if (trace_ != nullptr) coordinator.UseTrace(trace_->trace());
   if (body.metrics != nullptr) StartMetrics(*body.metrics, coordinator);
+  if (body.status != nullptr) {
+    body.status->Answer([&, this] { return ReadStatus(*body.metrics, coordinator); });
+  }
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = &coordinator;
@@ -74,6 +79,7 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   if (status.ok()) status = coordinator.Run();
   if (body.finish) status = body.finish(status);
   if (body.metrics != nullptr) body.metrics->BeforeScrape(nullptr);
+  if (body.status != nullptr) body.status->Answer(nullptr);
   {
     std::lock_guard lock(coordinator_mutex_);
     coordinator_ = nullptr;

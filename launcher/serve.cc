@@ -89,6 +89,7 @@ class Service {
   explicit Service(ServeOptions& options) : options_(options), metrics_(options.job.ModelName()) {}
 
   ServingMetrics& metrics() { return metrics_; }
+  JobStatusBoard& status() { return status_; }
 
   absl::Status Bind(const ModelConfig& config) {
     const std::string& model = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
@@ -113,8 +114,8 @@ class Service {
     coordinator_ = &coordinator;
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); },
                                               [this] { ReloadCertificate(); });
-    server_->Serve(
-        {coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_, [this] { return metrics_.Text(); }});
+    server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_,
+                    [this] { return metrics_.Text(); }, &status_});
     spdlog::info("serving {} on {}://{}:{}", options_.job.ModelName(),
                  options_.server.tls_cert.empty() ? "http" : "https", options_.server.host, server_->port());
     return absl::OkStatus();
@@ -172,6 +173,7 @@ class Service {
 
   ServeOptions& options_;
   ServingMetrics metrics_;
+  JobStatusBoard status_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatTemplate> chat_;
   std::string chat_refusal_;  // why there is none
@@ -186,6 +188,7 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
   Service service(options);
   Job::Body body;
   body.metrics = &service.metrics();
+  body.status = &service.status();
   body.before_load = [&](const Job::Plan& plan) { return service.Bind(plan.config); };
   body.start = [&](Coordinator& coordinator) { return service.Start(coordinator); };
   body.finish = [&](const absl::Status& run) { return service.Finish(run); };

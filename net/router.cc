@@ -13,10 +13,16 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
-    {"/v1/completions", true, Route::kCompletions}, {"/v1/chat/completions", true, Route::kChatCompletions},
-    {"/tokenize", true, Route::kTokenize},          {"/detokenize", true, Route::kDetokenize},
-    {"/v1/models", false, Route::kModels},          {"/health", false, Route::kHealth},
-    {"/version", false, Route::kVersion},           {"/metrics", false, Route::kMetrics},
+    {"/v1/completions", true, Route::kCompletions},
+    {"/v1/chat/completions", true, Route::kChatCompletions},
+    {"/tokenize", true, Route::kTokenize},
+    {"/detokenize", true, Route::kDetokenize},
+    {"/v1/models", false, Route::kModels},
+    {"/health", false, Route::kHealth},
+    {"/version", false, Route::kVersion},
+    {"/metrics", false, Route::kMetrics},
+    {"/status", false, Route::kStatus},
+    {"/", false, Route::kPage},
 };
 
 HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {

@@ -15,7 +15,9 @@ enum class Route {
   kModels,
   kHealth,
   kVersion,
-  kMetrics
+  kMetrics,
+  kStatus,
+  kPage
 };
 
 // The route of a request line, or the answer to one that has none: 404, or 405 with Allow. The target's query

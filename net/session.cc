@@ -14,6 +14,8 @@
 #include "net/prepared_prompt.h"
 #include "net/request_id.h"
 #include "net/sse.h"
+#include "net/status_json.h"
+#include "net/status_page.h"
 #include "net/tokenization.h"
 #include "nlohmann/json.hpp"
 
@@ -162,7 +164,7 @@ std::variant<Route, HttpResponse> Session::CheckHead() const {
   }
   std::variant<Route, HttpResponse> found = FindRoute(View(request.method_string()), View(request.target()));
   const Route* route = std::get_if<Route>(&found);
-  const bool open = route != nullptr && (*route == Route::kHealth ||
+  const bool open = route != nullptr && (*route == Route::kHealth || *route == Route::kPage ||
                                          (*route == Route::kMetrics && state_->options().metrics_open));
   if (!open && !state_->keys().Allow(View(request[http::field::authorization]))) {
     return ErrorResponse(
@@ -213,6 +215,10 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Answer(Version());
     case Route::kMetrics:
       co_return co_await Answer(Metrics());
+    case Route::kStatus:
+      co_return co_await Answer(Status());
+    case Route::kPage:
+      co_return co_await Answer(StatusPage());
   }
   co_return false;
 }
@@ -254,6 +260,8 @@ HttpResponse Session::Metrics() const {
   if (!model->metrics) return ErrorResponse(MakeHttpError(404, "this server has no metrics"));
   return {200, model->metrics(), {}, "text/plain; version=0.0.4; charset=utf-8"};
 }
+
+HttpResponse Session::Status() const { return {200, StatusJson(*state_), {{"Cache-Control", "no-store"}}}; }
 
 EventReader Session::MakeReader() const {
   std::string why =

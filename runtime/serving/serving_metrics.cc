@@ -217,6 +217,14 @@ void ServingMetrics::SetInfo(const std::map<std::string, std::string>& labels) {
   families_->info.Add(labels).Set(1);
 }
 
+int64_t ServingMetrics::prompt_tokens() const {
+  return static_cast<int64_t>(families_->prompt_tokens.Value());
+}
+
+int64_t ServingMetrics::generated_tokens() const {
+  return static_cast<int64_t>(families_->generated_tokens.Value());
+}
+
 std::string ServingMetrics::Text() {
   const std::lock_guard lock(families_->scrape_mutex);
   if (families_->before_scrape) families_->before_scrape(*this);

@@ -48,6 +48,10 @@ class ServingMetrics {
   // Once: what the job is made of, ternion:info's labels.
   void SetInfo(const std::map<std::string, std::string>& labels);
 
+  // Since the start.
+  int64_t prompt_tokens() const;
+  int64_t generated_tokens() const;
+
   // One scrape.
   std::string Text();
 

@@ -72,6 +72,32 @@ TEST(MetricsTest, CountsWhatAServerOfFourRanksDoes) {
   EXPECT_TRUE(told);
 }
 
+TEST(StatusTest, TellsWhatFourRanksAreMadeOf) {
+  const DemoServer server(2, 2);
+  EXPECT_EQ(Post(server.port(), CompletionRequest("A mutex", 7).dump()).status, 200);
+  HttpClient client(server.port());
+  const nlohmann::json status = Body(client.Get("/status"));
+  ASSERT_TRUE(status.is_object() && status.contains("ranks")) << status;
+  EXPECT_EQ(status["ready"], true);
+  EXPECT_EQ(status["tp"], 2);
+  EXPECT_EQ(status["pp"], 2);
+  EXPECT_EQ(status["tokens"]["generated"], 7);
+  EXPECT_GT(status["kv"]["blocks"], 0);
+  ASSERT_EQ(status["ranks"].size(), 4u);
+  const nlohmann::json &first = status["ranks"][0], &last = status["ranks"][3];
+  EXPECT_EQ(first["first_layer"], 0);
+  EXPECT_EQ(last["first_layer"], first["layers"]);
+  for (const nlohmann::json& rank : status["ranks"]) {
+    EXPECT_EQ(rank["up"], true);
+    EXPECT_EQ(rank["threads"], 1);
+    EXPECT_FALSE(rank["host"].get<std::string>().empty());
+    EXPECT_FALSE(rank["device"].get<std::string>().empty());
+    for (const char* bytes : {"weight_bytes", "kv_bytes", "resident_bytes"})
+      EXPECT_GT(rank[bytes], 0) << bytes;
+    EXPECT_LT(rank["seconds_since_heard"], 5);
+  }
+}
+
 TEST(MetricsTest, NeedAKeyUnlessTheyAreOpen) {
   const std::string key = "Authorization: Bearer secret\r\n";
   const DemoServer closed(1, 1, {"--api-key=secret"});
