@@ -70,6 +70,9 @@ struct Candidate {
 // Columns whose weights are added before those of other columns (Backend::Sample, Backend::WeighSegments).
 inline constexpr int64_t kVocabSegment = 256;
 
+// 32-bit words of a mask of `columns` columns (Backend::MaskLogits).
+constexpr int64_t MaskWords(int64_t columns) { return (columns + 31) / 32; }
+
 // Every operation on one device. T is a step's number of tokens (rows). All views point into this device's memory
 // unless a name says `host`. Operations run in the order they are called; Synchronize waits for the last.
 //
@@ -227,6 +230,10 @@ class Backend {
   // Takes ChangeLogits back.
   virtual void RestoreLogits(TensorView<const float> before, absl::Span<const LogitChange> changes_host,
                              TensorView<float> logits) = 0;
+  // logits[rows_host[i]][v] = -infinity where mask i lacks bit v: bit v % 32 of its word v / 32. Each row is masked once at most.
+  //                                                         logits [T, n], words_host [masks, (n + 31) / 32]
+  virtual void MaskLogits(TensorView<float> logits, absl::Span<const int32_t> rows_host,
+                          absl::Span<const uint32_t> words_host) = 0;
   // Natural logarithms of the softmax of rows: logprobs[i][0] is that of the column which rows_host[i] names, or of
   // ids[row]; logprobs[i][1 + j] that of top_ids[i][j], the row's j-th largest logit; equal ones rank by column, the lower
   // first. k may be 0. The sum of exp(x - max) is added in float64, on the CPU by segments of 256 columns in ascending

@@ -92,6 +92,8 @@ class CudaBackend final : public Backend {
                     TensorView<float> before) override;
   void RestoreLogits(TensorView<const float> before, absl::Span<const LogitChange> changes_host,
                      TensorView<float> logits) override;
+  void MaskLogits(TensorView<float> logits, absl::Span<const int32_t> rows_host,
+                  absl::Span<const uint32_t> words_host) override;
   void Logprobs(TensorView<const float> logits, absl::Span<const LogprobRow> rows_host,
                 TensorView<const int32_t> ids, TensorView<int32_t> top_ids,
                 TensorView<float> logprobs) override;

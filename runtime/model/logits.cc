@@ -91,12 +91,17 @@ absl::Status Logits::BeginSome(int64_t tokens, TensorView<const float> x, Reques
     TERNION_ASSIGN_OR_RETURN(unchanged, Unchanged(changes.size()));
   }
   backend_->ChangeLogits(shard, changes, unchanged);
+  const bool masked = MaskRows(requests, shard);
   if (!asked.draws.empty()) {
     TERNION_RETURN_IF_ERROR(draws_->Draw(shard, DrawsOf(requests), drawn));
     if (ranks_->rank() == 0) reads_->Start(drawn.data(), drawn.bytes());
   }
   if (!tells) return absl::OkStatus();
-  backend_->RestoreLogits(unchanged, changes, shard);
+  if (masked) {  // made again: memory for what masks take would be idle most of the time
+    backend_->Head(normed, table.As<const BFloat16>(columns, h), shard);
+  } else {
+    backend_->RestoreLogits(unchanged, changes, shard);
+  }
   TERNION_ASSIGN_OR_RETURN(const TensorView<const float> logits, draws_->Whole(shard));
   if (ranks_->rank() > 0) return absl::OkStatus();
   if (!asked.logprobs.empty()) StartLogprobs(asked, logits, drawn);
@@ -164,6 +169,23 @@ absl::StatusOr<TensorView<float>> Logits::Unchanged(size_t changes) {
     TERNION_ASSIGN_OR_RETURN(unchanged_, backend_->Allocate(2 * changes * sizeof(float)));
   }
   return unchanged_.As<float>(1, static_cast<int64_t>(changes));
+}
+
+bool Logits::MaskRows(Requests requests, TensorView<float> shard) {
+  const Range here = weights_->shard.vocab;
+  std::vector<int32_t> rows;
+  std::vector<uint32_t> words;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const absl::Span<const uint32_t> mask = requests[i].mask;
+    if (mask.empty()) continue;
+    CHECK(static_cast<int64_t>(mask.size()) == MaskWords(config_->shape.vocab), "a mask of the vocabulary");
+    rows.push_back(static_cast<int32_t>(i));
+    const auto own = mask.subspan(here.begin / 32, MaskWords(here.size()));
+    words.insert(words.end(), own.begin(), own.end());
+  }
+  if (rows.empty()) return false;
+  backend_->MaskLogits(shard, rows, words);
+  return true;
 }
 
 void Logits::StartLogprobs(const Asked& asked, TensorView<const float> logits,

@@ -26,9 +26,10 @@ struct LogitsRequest {
   int32_t row = 0;
   std::optional<SampleRow> sample;          // an id is drawn
   absl::Span<const LogitChange> changes{};  // before the draw; their `row` is not read
+  absl::Span<const uint32_t> mask{};        // after the changes: Backend::MaskLogits; empty: all may be drawn
   int32_t logprobs = -1;                    // of how many of the likeliest ids, besides that of
-  int32_t target = -1;                      // this one; -1: of the drawn one. Changes do not show in them.
-  bool whole = false;                       // all of the row, without changes, in host memory
+  int32_t target = -1;  // this one; -1: of the drawn one. Changes and mask do not show in them.
+  bool whole = false;   // all of the row as it was before these, in host memory
 };
 struct LogitsAnswer {
   int32_t id = -1;  // -1: none was drawn
@@ -85,6 +86,8 @@ class Logits {
   // The requests' changes of this rank's columns.
   std::vector<LogitChange> ChangesHere(Requests requests) const;
   absl::StatusOr<TensorView<float>> Unchanged(size_t changes);
+  // Applies the requests' masks; false: there are none.
+  bool MaskRows(Requests requests, TensorView<float> shard);
   void TellWhole(Requests requests, int64_t first, TensorView<const float> logits, TakeWhole take);
   void StartLogprobs(const Asked& asked, TensorView<const float> logits, TensorView<const int32_t> drawn);
   void TakeSome(const Asked& asked, LogitsAnswer* answers);

@@ -44,6 +44,7 @@ std::optional<LogitsRequest> RequestOf(const StepSequence& sequence, size_t i) {
   } else if (sequence.sample && i + 1 == sequence.tokens.size()) {
     request.sample = DrawAt(sequence.sampling, sequence.sample_index);
     request.changes = sequence.changes;
+    request.mask = sequence.mask;
     request.logprobs = sequence.logprobs;
     request.whole = sequence.hash_logits;
   } else {

@@ -126,6 +126,7 @@ void VisitSequence(Archive& archive, Sequence& s) {
   archive.Value(s.sample_index);
   VisitSampling(archive, s.sampling);
   archive.Plain(s.changes);
+  archive.Plain(s.mask);
   archive.Value(s.logprobs);
   archive.Plain(s.targets);
   archive.Value(s.prompt_logprobs);
@@ -164,6 +165,7 @@ std::string EncodePlan(const StepPlan& plan) {
   size_t numbers = 2 * plan.copies.size() + 2 * plan.released.size();
   for (const StepSequence& s : plan.sequences) {
     numbers += kSequenceBytes / sizeof(int32_t) + s.tokens.size() + s.block_table.size() + s.targets.size();
+    numbers += s.mask.size();
   }
   Writer writer(sizeof(StepPlan) + numbers * sizeof(int32_t));
   VisitPlan(writer, plan);

@@ -24,8 +24,9 @@ struct StepSequence {
   int64_t sample_index = 0;  // the sampled token's position in the sequence: the random number's counter
   SamplingParams sampling;   // but for the penalties, which `changes` hold
   std::vector<LogitChange>
-      changes;            // of the logits that the next token is drawn from; their `row` is not sent
-  int32_t logprobs = -1;  // GenerateRequest::logprobs, of the sampled token
+      changes;                 // of the logits that the next token is drawn from; their `row` is not sent
+  std::vector<uint32_t> mask;  // of the ids that the next token may be (Backend::MaskLogits); empty: any
+  int32_t logprobs = -1;       // GenerateRequest::logprobs, of the sampled token
   // Ids that follow the first tokens. prompt_logprobs >= 0: their log-probabilities are told, with those of so many of the
   // likeliest tokens. Else all tokens are scored by them, or there are none.
   std::vector<int32_t> targets;

@@ -130,6 +130,40 @@ TEST_F(LogitsTest, ChangesShowInTheDrawAlone) {
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(after[i].id, ArgMax(plain[i])) << i;
 }
 
+// Of some rows, beside changes: a mask lets a draw be one of three ids, and shows nowhere else.
+TEST_F(LogitsTest, MasksShowInTheDrawAlone) {
+  std::vector<LogitsRequest> requests = EveryRow();
+  for (LogitsRequest& request : requests) request.whole = true;
+  Ask(requests);
+  const std::vector<std::vector<float>> plain = whole_;
+  std::vector<std::vector<uint32_t>> masks(requests.size());
+  std::vector<LogitChange> changes = {{0, 40, 1000, 1, 0}, {0, 77, 500, 1, 0}};
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].changes = changes;
+    requests[i].logprobs = 1;
+    if (i % 3 == 0) continue;
+    masks[i].resize(MaskWords(vocab_));
+    for (const size_t id : {i + 100, i + 400, size_t{77}}) masks[i][id / 32] |= uint32_t{1} << (id % 32);
+    requests[i].mask = masks[i];
+    if (i % 3 == 2) requests[i].changes = {};
+  }
+  for (const bool whole : {true, false}) {
+    for (LogitsRequest& request : requests) request.whole = whole;
+    const std::vector<LogitsAnswer> answers = Ask(requests);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      if (whole) {
+        EXPECT_EQ(whole_[i], plain[i]) << i;
+      }
+      std::vector<float> allowed(vocab_, -std::numeric_limits<float>::infinity());
+      for (const size_t id : {i + 100, i + 400, size_t{77}}) allowed[id] = plain[i][id];
+      const int32_t want = i % 3 == 0 ? 40 : i % 3 == 1 ? 77 : ArgMax(allowed);
+      EXPECT_EQ(answers[i].id, want) << i;
+      EXPECT_NEAR(answers[i].logprobs->logprob, -NegativeLogLikelihood(plain[i], want), 1e-4) << i;
+      EXPECT_EQ(answers[i].logprobs->top[0].first, ArgMax(plain[i])) << i;
+    }
+  }
+}
+
 TEST_F(LogitsTest, StepsAreAnsweredInTheirOrder) {
   const auto nothing = [](int64_t, absl::Span<const float>) {};
   const std::vector<LogitsRequest> requests = EveryRow();

@@ -18,6 +18,7 @@ StepPlan SamplePlan() {
   drawn.sampling = {0.5f, 7, 0.25f, 99};
   drawn.sampling.min_p = 0.125f;
   drawn.changes = {{0, 17, -100, 1.5f, 0.25f}, {0, 2, -1e30f, 1, 0}};
+  drawn.mask = {0x80000001, 0, 7};
   drawn.logprobs = 5;
   StepSequence& told = plan.sequences.emplace_back();
   told.tokens = {1, 2, 3};
@@ -43,6 +44,8 @@ TEST(StepCodec, APlanArrivesAsItLeft) {
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(EncodePlan(*decoded), bytes);
   EXPECT_EQ(decoded->sequences[0].changes, plan.sequences[0].changes);
+  EXPECT_EQ(decoded->sequences[0].mask, plan.sequences[0].mask);
+  EXPECT_TRUE(decoded->sequences[1].mask.empty());
   EXPECT_EQ(decoded->sequences[0].sampling.min_p, 0.125f);
   EXPECT_EQ(decoded->sequences[0].logprobs, 5);
   EXPECT_EQ(decoded->sequences[1].logprobs, -1);
