@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "runtime/constraint/constraints.h"
 #include "runtime/serving/request.h"
 #include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
@@ -16,6 +17,7 @@ struct ModelService {
   const ChatTemplate* chat = nullptr;              // null: the model cannot chat
   std::string chat_refusal = {};                   // why not
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
+  Constraints* constraints = nullptr;              // null: texts cannot be constrained
 };
 
 }  // namespace ternion
