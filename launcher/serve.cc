@@ -102,6 +102,7 @@ class Service {
       return absl::InvalidArgumentError(absl::StrCat("--tokenizer ", model, " has ", tokenizer_->vocab_size(),
                                                      " tokens, the model ", config.shape.vocab));
     }
+    constraints_ = std::make_unique<Constraints>(*tokenizer_);
     OpenChat(model);
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
@@ -115,7 +116,7 @@ class Service {
     signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); },
                                               [this] { ReloadCertificate(); });
     server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_,
-                    [this] { return metrics_.Text(); }, &status_});
+                    [this] { return metrics_.Text(); }, &status_, constraints_.get()});
     spdlog::info("serving {} on {}://{}:{}", options_.job.ModelName(),
                  options_.server.tls_cert.empty() ? "http" : "https", options_.server.host, server_->port());
     return absl::OkStatus();
@@ -175,6 +176,7 @@ class Service {
   ServingMetrics metrics_;
   JobStatusBoard status_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Constraints> constraints_;
   std::unique_ptr<ChatTemplate> chat_;
   std::string chat_refusal_;  // why there is none
   std::unique_ptr<HttpServer> server_;

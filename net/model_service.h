@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "runtime/constraint/constraints.h"
 #include "runtime/serving/job_status.h"
 #include "runtime/serving/request.h"
 #include "runtime/text/chat_template.h"
@@ -18,6 +19,7 @@ struct ModelService {
   std::string chat_refusal = {};                   // why not
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
   const JobStatusBoard* job = nullptr;             // null: nobody knows of ranks
+  Constraints* constraints = nullptr;              // null: texts cannot be constrained
 };
 
 }  // namespace ternion

@@ -7,6 +7,7 @@
 #include "kernels/status.h"
 #include "net/field_reader.h"
 #include "net/json_body.h"
+#include "net/openai_constraint.h"
 #include "net/openai_prompt.h"
 #include "net/openai_sampling.h"
 
@@ -76,17 +77,6 @@ void RequireEmpty(FieldReader& reader, std::string_view name) {
   }
 }
 
-void RequireTextFormat(FieldReader& reader) {
-  const json* value = reader.Find("response_format");
-  if (value == nullptr) return;
-  if (!value->is_object() || !value->contains("type")) {
-    return reader.Fail("response_format", "must be an object with a type");
-  }
-  if ((*value)["type"] != "text") {
-    reader.FailUnsupported("response_format", "this version supports type \"text\" only");
-  }
-}
-
 void RequireNoToolChoice(FieldReader& reader) {
   const json* value = reader.Find("tool_choice");
   if (value != nullptr && *value != "none" && *value != "auto") {
@@ -101,7 +91,6 @@ void RefuseUnsupported(FieldReader& reader) {
   if (reader.Find("prompt_logprobs") != nullptr) {
     reader.FailUnsupported("prompt_logprobs", "this version has \"echo\" with \"logprobs\" instead");
   }
-  RequireTextFormat(reader);
   RequireNoToolChoice(reader);
   std::string suffix;
   reader.Read("suffix", &suffix);
@@ -139,6 +128,7 @@ absl::StatusOr<OpenAiRequest> ParseOpenAiRequest(Endpoint endpoint, std::string_
   ReadMaxTokens(reader, &request);
   ReadSampling(reader, &request);
   ReadLogprobs(reader, &request);
+  ReadConstraint(reader, body, &request);
   ReadStop(reader, &request.stop);
   ReadStreamOptions(reader, &request);
   RefuseUnsupported(reader);

@@ -41,6 +41,10 @@ struct OpenAiRequest {
   int32_t logprobs =
       -1;  // of each token, and of so many of the likeliest; with `echo` of the prompt's too; -1: none
   int32_t priority = 0;
+  // What the text must be (net/openai_constraint.h): of a JSON Schema, or one of some choices.
+  std::string text_param;  // the parameter that says so; empty: it may be anything
+  nlohmann::ordered_json text_schema;
+  std::vector<std::string> text_choices;
   bool stream = false;
   bool include_usage = false;     // a last chunk with the usage
   bool continuous_usage = false;  // the usage in every chunk

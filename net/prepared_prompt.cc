@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
 #include "net/http_error.h"
+#include "net/openai_constraint.h"
 
 namespace ternion {
 namespace {
@@ -114,6 +115,7 @@ absl::StatusOr<std::vector<int32_t>> EncodeChat(const OpenAiRequest& request, co
 absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& request,
                                                            const ModelService& model) {
   TERNION_RETURN_IF_ERROR(CheckIds(request, model.tokenizer->vocab_size()));
+  TERNION_ASSIGN_OR_RETURN(const std::shared_ptr<Constraint> constraint, ConstraintOf(request, model));
   std::vector<PreparedPrompt> prepared;
   if (request.endpoint == Endpoint::kChat) {
     TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareChat(request, model));
@@ -122,6 +124,9 @@ absl::StatusOr<std::vector<PreparedPrompt>> PreparePrompts(const OpenAiRequest& 
   for (const PromptInput& input : request.prompts) {
     TERNION_ASSIGN_OR_RETURN(PreparedPrompt prompt, PrepareCompletion(request, model, input));
     AddChoices(request, std::move(prompt), prepared);
+  }
+  for (PreparedPrompt& choice : prepared) {
+    if (!choice.echo.alone) choice.request.constraint = constraint;
   }
   return prepared;
 }

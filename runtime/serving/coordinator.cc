@@ -18,7 +18,7 @@ Coordinator::Coordinator(SchedulerLimits limits, bool samples_here, SendPlan sen
       send_plan_(std::move(send_plan)),
       run_step_(std::move(run_step)),
       progress_(std::move(progress)),
-      scheduler_(std::move(limits)) {}
+      scheduler_(std::move(limits), &masks_) {}
 
 void Coordinator::UseTrace(Trace* trace) {
   trace_ = trace;
@@ -213,6 +213,17 @@ void Coordinator::ExpireRequests() {
     pending_.push_back(std::move(notice));
   }
   idle_ = false;
+}
+
+void Coordinator::OnMask(uint64_t id, const absl::Status& status) {
+  std::lock_guard lock(mutex_);
+  if (!status.ok()) {
+    if (std::optional<Scheduler::Notice> notice = scheduler_.Fail(id, status)) {
+      pending_.push_back(*std::move(notice));
+    }
+  }
+  idle_ = false;
+  Changed();
 }
 
 void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {

@@ -85,6 +85,7 @@ class Coordinator final : public Generator {
   void CommitResults();
   bool Overdue() const;
   void ExpireRequests();
+  void OnMask(uint64_t id, const absl::Status& status);
   // Counts the requests that have ended, and tells those that waited too long when to come again.
   void NoteEnds(Notices& notices);
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
@@ -113,6 +114,8 @@ class Coordinator final : public Generator {
   bool accepts_ = true;
   bool idle_ = true;  // nothing could be planned since the last change
   absl::Status failure_;
+  // Ends before the others do.
+  MaskThread masks_{[this](uint64_t id, const absl::Status& status) { OnMask(id, status); }};
 };
 
 }  // namespace ternion

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,8 @@
 #include "absl/status/statusor.h"
 
 namespace ternion {
+
+class Constraint;  // runtime/constraint/constraint.h
 
 // Of how many of the likeliest tokens a request may be told.
 inline constexpr int32_t kMostLogprobs = 20;
@@ -39,6 +42,8 @@ struct GenerateRequest {
   bool hash_logits = false;                           // fill TokenEvent::logits_hash
   std::vector<int32_t> stop_ids;                      // ends like an end-of-sequence id
   std::vector<std::pair<int32_t, float>> logit_bias;  // (id, added to its logit); each id once
+  // What the answer's text is; null: anything. It is shared by requests of one grammar.
+  std::shared_ptr<Constraint> constraint;
   int64_t min_tokens = 0;  // neither an end-of-sequence id nor one of stop_ids is drawn before so many tokens
   // How many of the likeliest tokens to tell with each generated token, and with the tokens of the prompt but the first;
   // 0: that of the token alone; -1: nothing.

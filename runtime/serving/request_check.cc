@@ -66,6 +66,11 @@ absl::Status CheckRequest(const GenerateRequest& request, const SchedulerLimits&
     TERNION_RETURN_IF_ERROR(CheckIds("logit bias", {id}, limits.vocab));
   }
   TERNION_RETURN_IF_ERROR(CheckSampling(request.sampling));
+  if (request.constraint != nullptr && (request.ignore_eos || request.min_tokens > 0)) {
+    return absl::InvalidArgumentError(
+        "a constrained answer ends where its text is whole: ignore_eos and min_tokens cannot be asked for "
+        "with it");
+  }
   for (const int32_t likeliest : {request.logprobs, request.prompt_logprobs}) {
     TERNION_RETURN_IF_ERROR(CheckLogprobs(likeliest, limits.vocab));
   }

@@ -11,8 +11,8 @@
 
 namespace ternion {
 
-Scheduler::Scheduler(SchedulerLimits limits)
-    : limits_(std::move(limits)), pool_(limits_.blocks, limits_.prefix_caching) {
+Scheduler::Scheduler(SchedulerLimits limits, MaskThread* masks)
+    : limits_(std::move(limits)), masks_(masks), pool_(limits_.blocks, limits_.prefix_caching) {
   CHECK(!limits_.plans_ahead || limits_.micro_batches == 1,
         "a plan ahead goes on with the last plan's draws");
 }
@@ -26,14 +26,39 @@ absl::StatusOr<uint64_t> Scheduler::Submit(GenerateRequest request, TokenSink si
   if (limits_.max_queue_time.count() > 0 && request.queue_deadline == TimePoint::max()) {
     request.queue_deadline = std::chrono::steady_clock::now() + limits_.max_queue_time;
   }
-  return sequences_.Add(std::move(request), std::move(sink), limits_.eos_ids).id;
+  Sequence& sequence = sequences_.Add(std::move(request), std::move(sink), limits_.eos_ids);
+  StartMask(sequence, -1);
+  return sequence.id;
+}
+
+// The mask behind `token`; -1: the first one.
+void Scheduler::StartMask(Sequence& sequence, int32_t token) {
+  const GenerateRequest& request = sequence.request;
+  if (request.constraint == nullptr) return;
+  CHECK(masks_ != nullptr, "constrained requests come where masks are made");
+  if (sequence.next_mask == nullptr) {
+    std::vector<int32_t> end_ids = limits_.eos_ids;
+    end_ids.insert(end_ids.end(), request.stop_ids.begin(), request.stop_ids.end());
+    sequence.next_mask = std::make_shared<NextMask>(request.constraint, std::move(end_ids), limits_.vocab);
+  }
+  masks_->Start(sequence.id, sequence.next_mask, token);
 }
 
 std::optional<Scheduler::Notice> Scheduler::Cancel(uint64_t id) {
-  Sequence* sequence = sequences_.Find(id);
-  if (sequence == nullptr || sequence->ended()) return std::nullopt;
   TokenEvent event;
   event.finish = FinishReason::kCancelled;
+  return EndEarly(id, std::move(event));
+}
+
+std::optional<Scheduler::Notice> Scheduler::Fail(uint64_t id, absl::Status status) {
+  TokenEvent event;
+  event.status = std::move(status);
+  return EndEarly(id, std::move(event));
+}
+
+std::optional<Scheduler::Notice> Scheduler::EndEarly(uint64_t id, TokenEvent event) {
+  Sequence* sequence = sequences_.Find(id);
+  if (sequence == nullptr || sequence->ended()) return std::nullopt;
   Notice notice = End(*sequence, std::move(event));
   RemoveUnlessPlanned(*sequence);
   return notice;
@@ -114,6 +139,7 @@ std::optional<Scheduler::Notice> Scheduler::TakeAnswer(const Planned& planned, S
     event = TakeToken(sequence, answer);
   }
   if (event.finish.has_value()) return End(sequence, std::move(event));
+  StartMask(sequence, event.token);
   return Notice{sequence.sink, std::move(event)};
 }
 

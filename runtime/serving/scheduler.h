@@ -55,13 +55,17 @@ class Scheduler {
     TokenEvent event;
   };
 
-  explicit Scheduler(SchedulerLimits limits);
+  // `masks`, which outlives it: makes the masks of constrained requests (Sequence::next_mask); without it none may
+  // come.
+  explicit Scheduler(SchedulerLimits limits, MaskThread* masks = nullptr);
 
   // kInvalidArgument, kResourceExhausted: see Generator::Submit.
   absl::StatusOr<uint64_t> Submit(GenerateRequest request, TokenSink sink);
   // The notice for the request's sink; nothing when it has ended already.
   std::optional<Notice> Cancel(uint64_t id);
   std::vector<Notice> CancelAll();
+  // The same, with an error.
+  std::optional<Notice> Fail(uint64_t id, absl::Status status);
   // Ends all requests with this error.
   std::vector<Notice> FailAll(const absl::Status& status);
   // Ends the requests whose limit of time is over, with kDeadlineExceeded.
@@ -122,10 +126,13 @@ class Scheduler {
   std::optional<Notice> TakeAnswer(const Planned& planned, SequenceResult answer);
   TokenEvent TakeToken(Sequence& sequence, SequenceResult& answer) const;
   std::optional<FinishReason> Finished(const Sequence& sequence, int32_t token) const;
+  std::optional<Notice> EndEarly(uint64_t id, TokenEvent event);
   Notice End(Sequence& sequence, TokenEvent event);
+  void StartMask(Sequence& sequence, int32_t token);
   void RemoveUnlessPlanned(Sequence& sequence);
 
   SchedulerLimits limits_;
+  MaskThread* const masks_;
   BlockPool pool_;
   Sequences sequences_;
   std::map<uint64_t, std::vector<Planned>> plans_;

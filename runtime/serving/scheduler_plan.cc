@@ -14,7 +14,10 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   draft.sequences = SequencesPerPlan();
   ShareOut(draft);
   if (!draft.shares.empty()) return MakePlan(draft);
-  CHECK(in_flight() > 0 || sequences_.running().size() + sequences_.waiting().size() == 0,
+  const auto awaits_mask = [](const Sequence* sequence) { return sequence->awaits_mask(); };
+  const std::vector<Sequence*>& running = sequences_.running();
+  CHECK(in_flight() > 0 || running.size() + sequences_.waiting().size() == 0 ||
+            std::any_of(running.begin(), running.end(), awaits_mask),
         "with nothing in flight some sequence can go on");
   return std::nullopt;
 }
@@ -126,11 +129,11 @@ void Scheduler::ShareOut(Draft& draft) {
 
 // Whether the sequence has tokens to plan; an awaited one, unless it is the last in any case.
 bool Scheduler::MayGoOn(const Sequence& sequence) const {
-  if (sequence.unplanned() == 0) return false;
+  if (sequence.unplanned() == 0 || sequence.awaits_mask()) return false;
   if (sequence.awaited == 0) return true;
   const GenerateRequest& request = sequence.request;
   return limits_.plans_ahead && !last_tells_ && !request.hash_logits && !sequence.rules.depends_on_tokens() &&
-         sequence.length() < limits_.max_model_len &&
+         sequence.next_mask == nullptr && sequence.length() < limits_.max_model_len &&
          sequence.generated + sequence.awaited < request.max_tokens;
 }
 
@@ -225,6 +228,7 @@ StepSequence Scheduler::AddToPlan(Planned& planned, int32_t& draws) {
   ++sequence.plans_in_flight;
   if (share.sample) {
     share.changes = sequence.rules.ChangesOf(sequence.generated + sequence.awaited);
+    if (sequence.next_mask != nullptr) share.mask = sequence.next_mask->mask();
     share.logprobs = sequence.request.logprobs;
     ++sequence.awaited;
     sequence.draw = draws++;

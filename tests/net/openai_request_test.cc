@@ -148,13 +148,30 @@ TEST(RefusedRequests, NameWhatThisVersionCannotDo) {
        "tools"},
       {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})",
        "tool_choice"},
-      {kTalk,
-       R"({"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_object"}})",
-       "response_format"},
-      {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "response_format": "text"})",
-       "response_format"},
+      {kText, R"({"prompt": "a", "guided_regex": "x*"})", "guided_regex"},
+      {kText, R"({"prompt": "a", "structured_outputs": {"regex": "x"}})", "structured_outputs"},
+      {kText, R"({"prompt": "a", "response_format": {"type": "grammar"}})", "response_format.type"},
       {kTalk, R"({"messages": [{"role": "user", "content": "a"}], "echo": true})", "echo"}};
   ExpectRefused(cases);
+}
+
+TEST(RefusedRequests, NameWhatConstrainsTheText) {
+  ExpectRefused(
+      {{kText, R"({"prompt": "a", "response_format": "text"})", "response_format"},
+       {kText, R"({"prompt": "a", "response_format": {}})", "response_format"},
+       {kText, R"({"prompt": "a", "response_format": {"type": "json_schema"}})",
+        "response_format.json_schema"},
+       {kText, R"({"prompt": "a", "response_format": {"type": "json_schema", "json_schema": {"name": "x"}}})",
+        "response_format.json_schema"},
+       {kText, R"({"prompt": "a", "guided_json": "{"})", "guided_json"},
+       {kText, R"({"prompt": "a", "guided_choice": []})", "guided_choice"},
+       {kText, R"({"prompt": "a", "guided_choice": "a"})", "guided_choice"},
+       {kText, R"({"prompt": "a", "guided_choice": ["a", ""]})", "guided_choice"},
+       {kText, R"({"prompt": "a", "guided_choice": ["a"], "guided_json": {}})", "guided_choice"},
+       {kText, R"({"prompt": "a", "response_format": {"type": "json_object"}, "guided_json": {}})",
+        "guided_json"},
+       {kText, R"({"prompt": "a", "guided_json": {}, "ignore_eos": true})", "ignore_eos"},
+       {kText, R"({"prompt": "a", "guided_json": {}, "min_tokens": 1})", "min_tokens"}});
 }
 
 TEST(RefusedRequests, NameThePlaceInTheMessages) {
@@ -255,6 +272,19 @@ TEST(OpenAiRequest, WithEchoThereMayBeNothingToGenerate) {
   const auto request = ParseOpenAiRequest(kText, R"({"prompt": "a", "echo": true, "max_tokens": 0})");
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->max_tokens, 0);
+}
+
+TEST(OpenAiRequest, KeepsTheOrderOfASchemasProperties) {
+  const auto request =
+      ParseOpenAiRequest(kTalk, R"({"messages": [{"role": "user", "content": "a"}], "guided_json": null,
+      "response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": true, "schema": {"z": 1, "a": 2}}}})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->text_schema.dump(), R"({"z":1,"a":2})");
+  const auto guided = ParseOpenAiRequest(
+      kText,
+      R"({"prompt": "a", "response_format": {"type": "text"}, "guided_json": "{\"z\": 1, \"a\": 2}"})");
+  ASSERT_TRUE(guided.ok()) << guided.status();
+  EXPECT_EQ(guided->text_schema.dump(), R"({"z":1,"a":2})");
 }
 
 TEST(OpenAiRequest, TakesSeveralChoices) {

@@ -38,12 +38,13 @@ struct TestServer {
     CHECK(bound.ok(), "cannot bind a free port");
     server = *std::move(bound);
     server->Serve({&generator, &tokenizer, chat.get(), std::string(made.status().message()),
-                   [] { return std::string("one 1\n"); }});
+                   [] { return std::string("one 1\n"); }, &constraints});
   }
 
   uint16_t port() const { return server->port(); }
 
   FakeTokenizer tokenizer;
+  Constraints constraints{tokenizer};
   FakeGenerator generator;
   std::unique_ptr<ChatTemplate> chat;
   std::unique_ptr<HttpServer> server;
