@@ -7,10 +7,20 @@
 #include "runtime/constraint/json_schema.h"
 
 namespace ternion {
+namespace {
+
+constexpr size_t kMostSchemaBytes = size_t{128} << 10;
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<Constraint>> Constraints::OfSchema(const nlohmann::ordered_json& schema,
                                                                   std::string* where) {
-  return Get(absl::StrCat("schema ", schema.dump()), [&] { return JsonSchemaGrammar(schema, where); });
+  std::string text = schema.dump();
+  if (text.size() > kMostSchemaBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has ", text.size(), " bytes; a schema may have ", kMostSchemaBytes));
+  }
+  return Get(absl::StrCat("schema ", text), [&] { return JsonSchemaGrammar(schema, where); });
 }
 
 absl::StatusOr<std::shared_ptr<Constraint>> Constraints::OfChoices(const std::vector<std::string>& choices) {

@@ -29,8 +29,9 @@ int32_t Grammar::AddRule() {
   return static_cast<int32_t>(rules_.size()) - 1;
 }
 
+// One that is too large is refused as a whole, so it need not grow on.
 int32_t Grammar::AddNode() {
-  nodes_.emplace_back();
+  if (!too_large()) nodes_.emplace_back();
   return static_cast<int32_t>(nodes_.size()) - 1;
 }
 
@@ -46,6 +47,7 @@ int32_t Grammar::AddText(int32_t from, std::string_view text) {
 void Grammar::AddTexts(int32_t from, std::vector<std::string_view> texts, int32_t to) {
   std::map<std::pair<int32_t, char>, int32_t> places;
   for (const std::string_view text : texts) {
+    if (too_large()) return;
     int32_t node = from;
     for (const char c : text.substr(0, text.size() - 1)) {
       const auto [place, is_new] = places.try_emplace({node, c}, 0);

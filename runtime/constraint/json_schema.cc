@@ -211,6 +211,9 @@ absl::StatusOr<std::set<std::string>> Compiler::RequiredOf(const SchemaNode& nod
   if (!node.Has("required")) return names;
   const Json& list = node["required"];
   if (!list.is_array()) return node.Invalid("required", "must be an array of names");
+  if (list.size() > kMostProperties) {
+    return node.Invalid("required", absl::StrCat("may have at most ", kMostProperties, " names"));
+  }
   for (const Json& name : list) {
     if (!name.is_string()) return node.Invalid("required", "must be an array of names");
     if (!node.Has("properties") || !node["properties"].contains(name.get_ref<const std::string&>())) {
@@ -235,7 +238,6 @@ absl::Status Compiler::WriteObject(const SchemaNode& node, int32_t begin, int32_
   if (node.Has("properties") && !node["properties"].is_object()) {
     return node.Invalid("properties", "must be an object of schemas");
   }
-  TERNION_ASSIGN_OR_RETURN(const std::set<std::string> required, RequiredOf(node));
   std::vector<std::string> names;
   if (node.Has("properties")) {
     for (const auto& [name, schema] : node["properties"].items()) names.push_back(name);
@@ -243,6 +245,7 @@ absl::Status Compiler::WriteObject(const SchemaNode& node, int32_t begin, int32_
   if (names.size() > kMostProperties) {
     return node.Invalid("properties", absl::StrCat("may have at most ", kMostProperties, " members"));
   }
+  TERNION_ASSIGN_OR_RETURN(const std::set<std::string> required, RequiredOf(node));
   const int32_t first = grammar_.AddNode(), last = grammar_.AddNode();
   json_.AddSpace(grammar_.AddText(begin, "{"), first);
   if (required.empty()) grammar_.AddBytes(first, '}', '}', end);

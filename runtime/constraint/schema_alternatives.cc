@@ -12,6 +12,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kMostReferences = 32;
+// More is not compared, and so not told apart.
+constexpr size_t kMostAlternatives = 32, kMostProperties = 512, kMostPairs = 1'000'000;
 
 // Behind its references.
 absl::StatusOr<SchemaNode> Resolved(const Json& root, SchemaNode node) {
@@ -34,9 +36,10 @@ std::vector<Json> ConstantsOf(const Json& schema) {
 
 bool ConstantsApart(const Json& a, const Json& b) {
   const std::vector<Json> of_a = ConstantsOf(a), of_b = ConstantsOf(b);
-  return !of_a.empty() && !of_b.empty() && std::none_of(of_a.begin(), of_a.end(), [&](const Json& value) {
-    return std::find(of_b.begin(), of_b.end(), value) != of_b.end();
-  });
+  return !of_a.empty() && !of_b.empty() && of_a.size() <= kMostPairs / of_b.size() &&
+         std::none_of(of_a.begin(), of_a.end(), [&](const Json& value) {
+           return std::find(of_b.begin(), of_b.end(), value) != of_b.end();
+         });
 }
 
 bool Requires(const Json& schema, const std::string& name) {
@@ -49,6 +52,7 @@ bool Requires(const Json& schema, const std::string& name) {
 bool PropertiesApart(const Json& a, const Json& b) {
   for (const Json* schema : {&a, &b}) {
     if (!schema->contains("properties") || !(*schema)["properties"].is_object()) return false;
+    if ((*schema)["properties"].size() > kMostProperties) return false;
   }
   for (const auto& [name, schema] : a["properties"].items()) {
     if (!b["properties"].contains(name) || !Requires(a, name) || !Requires(b, name)) continue;
@@ -92,6 +96,10 @@ absl::StatusOr<SchemaNode> SchemaReferredTo(const Json& root, const SchemaNode& 
 }
 
 absl::Status CheckApart(const Json& root, const SchemaNode& node) {
+  if (node["oneOf"].size() > kMostAlternatives) {
+    return node.Unsupported(
+        "oneOf", absl::StrCat("is supported with up to ", kMostAlternatives, " schemas: use anyOf"));
+  }
   std::vector<SchemaNode> alternatives;
   std::vector<uint32_t> types;
   for (size_t i = 0; i < node["oneOf"].size(); ++i) {

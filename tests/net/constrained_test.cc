@@ -66,6 +66,7 @@ TEST(ConstrainedCompletions, RefuseByThePathOfTheKeyword) {
             "response_format.json_schema.schema.properties.a.patternProperties");
   EXPECT_EQ(refused(R"("guided_json": {"type": 5})"), "guided_json.type");
   EXPECT_EQ(refused(R"("guided_json": 5)"), "guided_json");
+  EXPECT_EQ(refused(R"("guided_json": {"title": ")" + std::string(200'000, 'x') + "\"}"), "guided_json");
   EXPECT_TRUE(server.generator.requests().empty());
 }
 

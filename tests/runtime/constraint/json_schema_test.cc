@@ -221,5 +221,26 @@ TEST(JsonSchema, RefusesByThePathOfTheFault) {
   }
 }
 
+TEST(JsonSchema, RefusesWhatIsTooLargeBeforeItGrows) {
+  Json constants = Json::array(), names = Json::array(), properties = Json::object();
+  for (int i = 0; i < 100'000; ++i) constants.push_back(std::to_string(i) + " is one of many");
+  for (int i = 0; i < 513; ++i) {
+    names.push_back("a");
+    properties[std::to_string(i)] = true;
+  }
+  const std::vector<Json> schemas = {
+      {{"enum", constants}},
+      {{"oneOf", {{{"enum", constants}}, {{"enum", constants}}}}},
+      {{"oneOf", Json::array_t(33, {{"type", "null"}})}},
+      {{"properties", properties}},
+      {{"properties", {{"a", true}}}, {"required", names}},
+      {{"const", std::string(1 << 20, 'a')}},
+  };
+  for (const Json& schema : schemas) {
+    std::string where;
+    EXPECT_FALSE(JsonSchemaGrammar(schema, &where).ok()) << schema.dump().substr(0, 60);
+  }
+}
+
 }  // namespace
 }  // namespace ternion
