@@ -20,5 +20,7 @@ void AddGenerate(CLI::App& app, Command& chosen);
 void AddPerplexity(CLI::App& app, Command& chosen);
 void AddInspect(CLI::App& app, Command& chosen);
 void AddBench(CLI::App& app, Command& chosen);
+void AddLaunch(CLI::App& app, Command& chosen);
+void AddHostCheck(CLI::App& app, Command& chosen);
 
 }  // namespace ternion

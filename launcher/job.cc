@@ -18,6 +18,7 @@
 #include "launcher/host.h"
 #include "launcher/kv_memory.h"
 #include "launcher/model.h"
+#include "launcher/told_status.h"
 #include "parallel/nccl_communicator.h"
 
 namespace ternion {
@@ -50,7 +51,7 @@ int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
   // The others may never answer again.
   if (!failure.status.ok() && failure.exit_code == kLostRank) {
     PrintError(failure.status);
-    std::_Exit(kLostRank);
+    TellStatusAndExit(kLostRank);
   }
   failure = job.Agree(failure);
   const Failure traced = job.WriteTrace();

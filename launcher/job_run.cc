@@ -11,6 +11,7 @@
 #include "kernels/status.h"
 #include "launcher/job.h"
 #include "launcher/rank_facts.h"
+#include "launcher/told_status.h"
 #include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
@@ -191,7 +192,7 @@ void Job::OnLost(int rank, const absl::Status& why) {
   std::lock_guard lock(coordinator_mutex_);
   if (coordinator_ == nullptr) return;
   PrintError(absl::UnavailableError(absl::StrCat("rank ", rank, " was lost: ", why.message())));
-  std::_Exit(kLostRank);
+  TellStatusAndExit(kLostRank);
 }
 
 WireTotals Job::SumWireBytes() const {

@@ -11,6 +11,7 @@
 #include "kernels/cpu/check_isa.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
+#include "launcher/told_status.h"
 #include "parallel/mpi_session.h"
 
 namespace ternion {
@@ -45,6 +46,8 @@ int Main(int argc, char** argv) {
   AddPerplexity(app, chosen);
   AddBench(app, chosen);
   AddInspect(app, chosen);
+  AddLaunch(app, chosen);
+  AddHostCheck(app, chosen);
 
   const absl::Status configured = LoadConfigFile(argc, argv, app);
   if (!configured.ok()) {
@@ -80,4 +83,8 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace ternion
 
-int main(int argc, char** argv) { return ternion::Main(argc, argv); }
+int main(int argc, char** argv) {
+  const int status = ternion::Main(argc, argv);
+  ternion::TellStatus(status);
+  return status;
+}

@@ -6,11 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "launcher/exit_code.h"
 
 namespace ternion {
-
-// Exit status of the program (docs, README): what a script may rely on.
-enum ExitCode : int { kDone = 0, kFailed = 1, kBadArguments = 2, kBadModel = 3, kLostRank = 4 };
 
 // The options that every command which runs a model has. Names are the long options'.
 struct JobOptions {

@@ -29,7 +29,7 @@ TEST(Routes, AnswerGetAndHead) {
 TEST(Routes, UnknownOnesAre404) {
   TestServer server;
   HttpClient client(server.port());
-  for (const char* target : {"/", "/v1", "/v1/completions/", "/v1/models/demo"}) {
+  for (const char* target : {"//", "/v1", "/v1/completions/", "/v1/models/demo"}) {
     const HttpReply reply = client.Get(target);
     EXPECT_EQ(reply.status, 404) << target;
     EXPECT_EQ(Json(reply)["error"]["type"], "invalid_request_error");

@@ -30,7 +30,7 @@ std::string FileContent(const std::filesystem::path& path) {
 
 std::string NewMark() {
   static std::atomic<int> next{0};
-  return absl::StrCat("TERNION_TEST_RUN=", getpid(), "-", next++);
+  return absl::StrCat("TEST_RUN_OF_TERNION=", getpid(), "-", next++);
 }
 
 bool HasVariable(const std::string& environment, std::string_view variable) {
