@@ -16,6 +16,7 @@ struct ModelService {
   const ChatTemplate* chat = nullptr;              // null: the model cannot chat
   std::string chat_refusal = {};                   // why not
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
+  std::function<void()> drain = nullptr;           // begins a drain, and returns; empty: clients cannot
 };
 
 }  // namespace ternion

@@ -13,9 +13,13 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
-    {"/v1/completions", true, Route::kCompletions}, {"/v1/chat/completions", true, Route::kChatCompletions},
-    {"/v1/models", false, Route::kModels},          {"/health", false, Route::kHealth},
-    {"/version", false, Route::kVersion},           {"/metrics", false, Route::kMetrics},
+    {"/v1/completions", true, Route::kCompletions},
+    {"/v1/chat/completions", true, Route::kChatCompletions},
+    {"/v1/models", false, Route::kModels},
+    {"/health", false, Route::kHealth},
+    {"/version", false, Route::kVersion},
+    {"/metrics", false, Route::kMetrics},
+    {"/drain", true, Route::kDrain},
 };
 
 HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {

@@ -7,7 +7,7 @@
 
 namespace ternion {
 
-enum class Route { kCompletions, kChatCompletions, kModels, kHealth, kVersion, kMetrics };
+enum class Route { kCompletions, kChatCompletions, kModels, kHealth, kVersion, kMetrics, kDrain };
 
 // The route of a request line, or the answer to one that has none: 404, or 405 with Allow. The target's query
 // is ignored. HEAD goes where GET goes.

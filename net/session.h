@@ -62,6 +62,7 @@ class Session {
   HttpResponse Version() const;
   HttpResponse Health() const;
   HttpResponse Metrics() const;
+  HttpResponse Drain() const;
   // What a stream's queue of events may do with this connection.
   EventReader MakeReader() const;
 

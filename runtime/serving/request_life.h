@@ -26,7 +26,7 @@ struct RequestTimes {
 };
 
 // Stands before a request's sink and tells metrics and trace, where there are any, what the request goes through. Its calls
-// come on the engine's thread, but for SetId.
+// come one by one, on the engine's thread but for SetId and an end by TellFailure.
 class RequestLife {
  public:
   RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics, Trace* trace);
