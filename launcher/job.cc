@@ -24,44 +24,42 @@
 namespace ternion {
 namespace {
 
-constexpr std::chrono::seconds kConnectLimit{30};
 // See SchedulerLimits::least_share. Measured at pp 2, 2B: half a prompt of 512 tokens takes a GPU 0.78 of the whole's time.
 constexpr int64_t kLeastShareOfCpu = 64;
 constexpr int64_t kLeastShareOfGpu = 512;
-
-std::chrono::milliseconds Milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-}
 
 }  // namespace
 
 int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
   Job job(mpi, options);
-  Failure failure = job.Prepare();
-  if (failure.status.ok() && body.before_load) {
-    const Plan plan{job.source_->config(), job.cuda_, job.threads_};
-    failure = job.Agree({mpi.rank() == 0 ? body.before_load(plan) : absl::OkStatus(), kBadArguments});
-  }
-  if (failure.status.ok()) failure = job.Agree({job.OpenTrace(), kBadArguments});
-  if (failure.status.ok()) failure = job.Load();
-  if (failure.status.ok()) failure = job.Build();
-  if (failure.status.ok()) failure = job.Connect();
-  if (failure.status.ok()) failure = job.StartTrace();
-  if (failure.status.ok()) failure = job.RunRank(body);
-  // The others may never answer again.
-  if (!failure.status.ok() && failure.exit_code == kLostRank) {
-    PrintError(failure.status);
-    TellStatusAndExit(kLostRank);
-  }
-  failure = job.Agree(failure);
-  const Failure traced = job.WriteTrace();
-  if (failure.status.ok()) failure = traced;
-  if (!failure.status.ok() && mpi.rank() == 0) PrintError(failure.status);
-  if (failure.status.ok() && body.report) {
-    const WireTotals totals = job.SumWireBytes();
-    if (mpi.rank() == 0) body.report(totals);
-  }
+  const Failure failure = job.RunToEnd(body);
+  job.StopControl();
+  job.WatchTheEnd(failure.exit_code);
   return failure.exit_code;
+}
+
+// The control channel comes early and goes last: until then a lost rank ends the job, wherever the others wait for it.
+Job::Failure Job::RunToEnd(const Body& body) {
+  Failure failure = Prepare();
+  if (failure.status.ok() && body.before_load) {
+    const Plan plan{source_->config(), cuda_, threads_};
+    failure = Agree({mpi_.rank() == 0 ? body.before_load(plan) : absl::OkStatus(), kBadArguments});
+  }
+  if (failure.status.ok()) failure = Agree({OpenTrace(), kBadArguments});
+  if (failure.status.ok()) failure = Connect();
+  if (failure.status.ok()) failure = Load();
+  if (failure.status.ok()) failure = Build();
+  if (failure.status.ok()) failure = StartTrace();
+  if (failure.status.ok()) failure = RunRank(body);
+  failure = Agree(failure);
+  const Failure traced = WriteTrace();
+  if (failure.status.ok()) failure = traced;
+  if (!failure.status.ok() && mpi_.rank() == 0) PrintError(failure.status);
+  if (failure.status.ok() && body.report) {
+    const WireTotals totals = SumWireBytes();
+    if (mpi_.rank() == 0) body.report(totals);
+  }
+  return failure;
 }
 
 void Job::PrintError(const absl::Status& status) {
@@ -91,7 +89,7 @@ Job::Failure Job::Prepare() {
     TERNION_ASSIGN_OR_RETURN(engine_options_.pipeline_wire, ParseWireFormat(options_.pipeline_wire));
     TERNION_ASSIGN_OR_RETURN(engine_options_.kv_format, ParseKvFormat(options_.kv_cache));
     engine_options_.query_bits = options_.query_bits;
-    return absl::OkStatus();
+    return CheckRankTimeout();
   };
   Failure failure = Agree({check(), kBadArguments});
   if (!failure.status.ok()) return failure;
@@ -307,41 +305,6 @@ void Job::MakePeers() {
     spdlog::warn("GPUs cannot share all memory ({}): what they cannot goes through NCCL, which takes longer",
                  std::string(shared.message()));
   }
-}
-
-Job::Failure Job::Connect() {
-  if (mpi_.size() == 1) return {};
-  const bool one_host = mpi_.local_size() == mpi_.size();
-  std::string invitation;  // port, secret, addresses: one line each but the secret, which is 32 bytes
-  absl::Status status;
-  if (mpi_.rank() == 0) {
-    status = [&]() -> absl::Status {
-      TERNION_ASSIGN_OR_RETURN(const std::string secret, MakeControlSecret());
-      ControlServer::Callbacks callbacks;
-      callbacks.on_frame = [this](int rank, Frame frame) { OnFrame(rank, frame); };
-      callbacks.on_lost = [this](int rank, absl::Status why) { OnLost(rank, why); };
-      TERNION_ASSIGN_OR_RETURN(
-          server_, ControlServer::Listen(one_host ? "127.0.0.1" : "", secret, mpi_.size(), callbacks,
-                                         Milliseconds(options_.rank_timeout)));
-      const std::string addresses = one_host ? "127.0.0.1" : HostAddresses();
-      invitation = absl::StrCat(secret, server_->port(), "\n", addresses);
-      return absl::OkStatus();
-    }();
-  }
-  invitation = mpi_.Broadcast(invitation);
-  if (mpi_.rank() != 0 && !invitation.empty()) {
-    const std::string secret = invitation.substr(0, 32);
-    const std::vector<std::string> lines = absl::StrSplit(invitation.substr(32), '\n');
-    const auto port = static_cast<uint16_t>(std::atoi(lines[0].c_str()));
-    for (size_t i = 1; i < lines.size() && client_ == nullptr; ++i) {
-      auto client =
-          ControlClient::Connect(lines[i], port, secret, mpi_.rank(), kConnectLimit / (lines.size() - 1));
-      status = client.status();
-      if (client.ok()) client_ = *std::move(client);
-    }
-  }
-  if (mpi_.rank() == 0 && status.ok()) status = server_->WaitForAll(kConnectLimit);
-  return Agree({status, kFailed});
 }
 
 SchedulerLimits Job::MakeLimits() const {

@@ -12,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "launcher/job_end.h"
 #include "launcher/job_trace.h"
+#include "launcher/local_ranks.h"
 #include "launcher/options.h"
 #include "launcher/output_file.h"
 #include "parallel/control_channel.h"
@@ -72,22 +74,37 @@ class Job {
     int exit_code = kDone;
   };
 
+  Failure RunToEnd(const Body& body);
   Failure Prepare();         // checks options, opens the model, compares ranks
   Failure Load();            // backend, weights
   Failure Build();           // groups, engine
-  Failure Connect();         // control channel
+  Failure Connect();         // control channel; from then on a lost rank is noticed
   absl::Status OpenTrace();  // on rank 0, where --trace asks for one
   Failure StartTrace();
   Failure WriteTrace();
   Failure RunRank(const Body& body);  // until the job ends
   Failure RunCoordinator(const Body& body);
+  [[noreturn]] void EndAfter(const absl::Status& failure);
   Failure RunWorker();
   absl::Status TellAnswers();
   // Rank 0 hears of this worker's wire bytes once a second while they grow.
   void TellWireBytes();
-  Failure Fail(const absl::Status& status);
+  [[noreturn]] void Fail(const absl::Status& status);
   // One line on stderr, in the form that every command uses.
   static void PrintError(const absl::Status& status);
+  // Connect of rank 0, which tells the others what they need to know, and theirs.
+  absl::Status Listen(std::string* invitation);
+  absl::Status Join(const std::string& invitation);
+  void StopControl();
+  absl::Status CheckRankTimeout() const;
+  // After which a rank is lost: early enough to linger and to end within --rank-timeout.
+  std::chrono::milliseconds SilenceLimit() const;
+  std::string NameOf(int rank) const;  // with its host
+  void OnRankZeroLost(const absl::Status& why);
+  void TellEnd(const JobEnd::Cause& cause);
+  [[noreturn]] void EndProcess(const JobEnd::Cause& cause);
+  // When all is done: MPI's end waits for every rank, and nothing else is left that would notice a lost one.
+  void WatchTheEnd(int exit_code) const;
   // The next frame, or nothing when a worker has to look after its steps first.
   absl::StatusOr<std::optional<Frame>> NextFrame();
   void OnFrame(int rank, const Frame& frame);
@@ -138,6 +155,8 @@ class Job {
   // Set while RunCoordinator runs; the control channel's callbacks reach it through here.
   std::mutex coordinator_mutex_;
   Coordinator* coordinator_ = nullptr;
+  std::unique_ptr<LocalRanks> local_ranks_;  // with more than one rank, as end_
+  std::unique_ptr<JobEnd> end_;
 };
 
 }  // namespace ternion

@@ -11,13 +11,23 @@
 #include "kernels/status.h"
 #include "launcher/job.h"
 #include "launcher/rank_facts.h"
-#include "launcher/told_status.h"
 #include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
 namespace {
 
 constexpr std::chrono::seconds kWireBytesInterval{1};
+constexpr double kRankZeroSeconds = 2;  // to end, beside its linger
+
+std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kDone;
+  if (absl::IsUnavailable(status)) return kLostRank;
+  return absl::IsInvalidArgument(status) ? kBadArguments : kFailed;
+}
 
 }  // namespace
 
@@ -42,12 +52,8 @@ Job::Failure Job::WriteTrace() {
 }
 
 Job::Failure Job::RunRank(const Body& body) {
-  hosts_ = mpi_.AllGatherStrings(mpi_.host());
   facts_ = GatherFacts(mpi_, MyFacts());
-  Failure failure = mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
-  if (server_ != nullptr) server_->Stop();
-  if (client_ != nullptr) client_->Stop();
-  return failure;
+  return mpi_.rank() == 0 ? RunCoordinator(body) : RunWorker();
 }
 
 Job::Failure Job::RunCoordinator(const Body& body) {
@@ -78,6 +84,7 @@ Job::Failure Job::RunCoordinator(const Body& body) {
   }
   absl::Status status = body.start(coordinator);
   if (status.ok()) status = coordinator.Run();
+  if (!status.ok() && end_ != nullptr && coordinator.failed()) EndAfter(status);
   if (body.finish) status = body.finish(status);
   if (body.metrics != nullptr) body.metrics->BeforeScrape(nullptr);
   if (body.status != nullptr) body.status->Answer(nullptr);
@@ -86,9 +93,13 @@ Job::Failure Job::RunCoordinator(const Body& body) {
     coordinator_ = nullptr;
   }
   if (server_ != nullptr) server_->SendToAll({kShutdownFrame, ""});
-  if (status.ok()) return {};
-  if (absl::IsUnavailable(status)) return {status, kLostRank};
-  return {status, absl::IsInvalidArgument(status) ? kBadArguments : kFailed};
+  return {status, ExitCodeOf(status)};
+}
+
+// Where a step has failed, other ranks may wait in it for ever.
+void Job::EndAfter(const absl::Status& failure) {
+  end_->Fail({failure, ExitCodeOf(failure), Milliseconds(options_.lost_rank_linger)});
+  JobEnd::Await();
 }
 
 void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
@@ -106,9 +117,9 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
     wire_board_->Show(scraped);
     scraped.SetRank(0, true, 0);
     for (int rank = 1; rank < grid_.size(); ++rank) {
-      const auto silent = server_->SilentFor(rank);
-      const std::chrono::duration<double> seconds = silent.value_or(std::chrono::nanoseconds(0));
-      scraped.SetRank(rank, silent.has_value(), seconds.count());
+      const ControlServer::Contact contact = server_->ContactWith(rank).value_or(ControlServer::Contact());
+      const std::chrono::duration<double> seconds = contact.silent_for;
+      scraped.SetRank(rank, contact.connected, seconds.count());
     }
   });
 }
@@ -116,9 +127,9 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
 Job::Failure Job::RunWorker() {
   while (true) {
     TellWireBytes();
-    if (const absl::Status told = TellAnswers(); !told.ok()) return Fail(told);
+    if (const absl::Status told = TellAnswers(); !told.ok()) Fail(told);
     const absl::StatusOr<std::optional<Frame>> frame = NextFrame();
-    if (!frame.ok()) return {frame.status(), kLostRank};
+    if (!frame.ok()) Fail(frame.status());
     if (!frame->has_value()) continue;
     if ((*frame)->kind == kShutdownFrame) return {};
     const absl::Status status = [&]() -> absl::Status {
@@ -128,14 +139,17 @@ Job::Failure Job::RunWorker() {
       TERNION_ASSIGN_OR_RETURN(const StepPlan plan, DecodePlan((*frame)->payload));
       return engine_->Begin(plan);
     }();
-    if (!status.ok()) return Fail(status);
+    if (!status.ok()) Fail(status);
   }
 }
 
-// What this worker failed with; rank 0 hears of it.
-Job::Failure Job::Fail(const absl::Status& status) {
+// What this worker failed with; rank 0 hears of it, tells it, and ends.
+void Job::Fail(const absl::Status& status) {
   client_->Send({kErrorFrame, std::string(status.message())});
-  return {status, kLostRank};
+  JobEnd::Cause cause{status, kLostRank, Milliseconds(options_.lost_rank_linger + kRankZeroSeconds)};
+  cause.told = true;
+  end_->Fail(std::move(cause));
+  JobEnd::Await();
 }
 
 // The answers that have come, to rank 0.
@@ -168,31 +182,6 @@ absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
   if (engine_->wire_bytes().Read() != told_bytes_) return client_->NextWithin(kWireBytesInterval);
   TERNION_ASSIGN_OR_RETURN(Frame frame, client_->Next());
   return std::optional<Frame>(std::move(frame));
-}
-
-void Job::OnFrame(int rank, const Frame& frame) {
-  std::lock_guard lock(coordinator_mutex_);
-  if (coordinator_ == nullptr) return;
-  if (frame.kind == kErrorFrame) {
-    return coordinator_->OnFailure(
-        absl::UnavailableError(absl::StrCat("rank ", rank, " failed: ", frame.payload)));
-  }
-  if (frame.kind == kWireBytesFrame) {
-    const std::optional<WireCount> count = DecodeWireCount(frame.payload);
-    if (wire_board_ != nullptr && count.has_value()) wire_board_->Set(rank, *count);
-    return;
-  }
-  absl::StatusOr<StepResult> result = DecodeResult(frame.payload);
-  if (frame.kind == kResultFrame && result.ok()) return coordinator_->OnResult(*std::move(result));
-  coordinator_->OnFailure(absl::UnavailableError(absl::StrCat("rank ", rank, " sent a malformed frame")));
-}
-
-// The engine's thread may wait for the lost rank inside MPI or NCCL for ever, so the process ends from here.
-void Job::OnLost(int rank, const absl::Status& why) {
-  std::lock_guard lock(coordinator_mutex_);
-  if (coordinator_ == nullptr) return;
-  PrintError(absl::UnavailableError(absl::StrCat("rank ", rank, " was lost: ", why.message())));
-  TellStatusAndExit(kLostRank);
 }
 
 WireTotals Job::SumWireBytes() const {

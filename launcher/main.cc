@@ -1,8 +1,10 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -10,7 +12,9 @@
 #include "kernels/check.h"
 #include "kernels/cpu/check_isa.h"
 #include "launcher/commands.h"
+#include "launcher/exit_status.h"
 #include "launcher/options.h"
+#include "launcher/resources.h"
 #include "launcher/told_status.h"
 #include "parallel/mpi_session.h"
 
@@ -24,6 +28,19 @@ bool IsFirstRank() {
     if (const char* rank = std::getenv(name)) return std::string(rank) == "0";
   }
   return true;
+}
+
+// One rank speaks for those that share a host's shortage.
+bool IsFirstOfHost() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  return rank != nullptr ? std::string(rank) == "0" : IsFirstRank();
+}
+
+// A full disk, say: what was printed is lost, and a script must know.
+int CheckOutput(int status) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "ternion: the output could not be written to stdout: %s\n", std::strerror(errno));
+  return status == kDone ? kFailed : status;
 }
 
 // Blocked before any thread is made, MPI's too, so that a signal goes to the thread that waits for it
@@ -69,6 +86,10 @@ int Main(int argc, char** argv) {
     if (IsFirstRank()) std::fprintf(stderr, "ternion: %s\n", std::string(asked.message()).c_str());
     return kBadArguments;
   }
+  if (const absl::Status enough = CheckHostResources(); !enough.ok()) {
+    if (IsFirstOfHost()) std::fprintf(stderr, "ternion: %s\n", std::string(enough.message()).c_str());
+    return kBadArguments;
+  }
   MaskSignals(SIG_BLOCK);
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi = MpiSession::Start(&argc, &argv);
   if (!mpi.ok()) {
@@ -84,7 +105,8 @@ int Main(int argc, char** argv) {
 }  // namespace ternion
 
 int main(int argc, char** argv) {
-  const int status = ternion::Main(argc, argv);
+  const int status = ternion::CheckOutput(ternion::Main(argc, argv));
   ternion::TellStatus(status);
+  if (ternion::IsFirstRank()) ternion::RecordExitStatus(status);
   return status;
 }

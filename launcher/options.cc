@@ -107,7 +107,8 @@ void AddJobOptions(CLI::App& command, JobOptions& options) {
   AddOption(command, "--max-sequences", options.max_sequences, "sequences that run at once")
       ->check(CLI::PositiveNumber);
   AddOption(command, "--max-queue", options.max_queue, "requests that may wait")->check(CLI::PositiveNumber);
-  AddOption(command, "--rank-timeout", options.rank_timeout, "seconds of silence after which a rank is lost")
+  AddOption(command, "--rank-timeout", options.rank_timeout,
+            "seconds after the loss of a rank within which the job has ended")
       ->check(CLI::Range(1.0, 3600.0));
   AddOption(command, "--log-level", options.log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

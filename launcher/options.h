@@ -34,8 +34,9 @@ struct JobOptions {
   int64_t max_batch_tokens = 512;
   int64_t max_sequences = 64;
   int64_t max_queue = 1024;
-  double rank_timeout = 10;  // seconds
-  std::string trace;         // a file; empty: none. No option of every command
+  double rank_timeout = 10;     // seconds from the loss of a rank to the end of all others
+  double lost_rank_linger = 0;  // seconds of these for telling clients. An option of serve
+  std::string trace;            // a file; empty: none. No option of every command
   std::string log_level = "info";
   std::string log_format = "text";
 

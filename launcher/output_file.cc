@@ -36,7 +36,11 @@ OutputFile::~OutputFile() {
 }
 
 absl::Status OutputFile::Fail(std::string_view doing) const {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", ToAbsl(doing), " ", path_));
+  const int why = errno;
+  const bool full = why == ENOSPC || why == EDQUOT || why == EFBIG;
+  return absl::Status(absl::ErrnoToStatusCode(why),
+                      absl::StrCat("cannot ", ToAbsl(doing), " ", path_, ": ", std::strerror(why),
+                                   full ? "; make room there, or name a file on another disk" : ""));
 }
 
 absl::Status OutputFile::Append(std::string_view content) {
@@ -51,6 +55,8 @@ absl::Status OutputFile::Append(std::string_view content) {
 
 absl::Status OutputFile::Commit(std::string_view content) {
   TERNION_RETURN_IF_ERROR(Append(content));
+  // Some file systems tell only here that there was no room.
+  if (fsync(file_) != 0 && errno != EINVAL) return Fail("write");
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return Fail("rename the finished file to");
   close(file_);
   file_ = -1;

@@ -12,9 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
 #include "launcher/commands.h"
+#include "launcher/drain.h"
 #include "launcher/job.h"
 #include "launcher/model.h"
 #include "launcher/options.h"
+#include "launcher/resources.h"
 #include "net/cors.h"
 #include "net/http_server.h"
 #include "runtime/serving/serving_metrics.h"
@@ -83,6 +85,12 @@ class SignalThread {
   std::thread thread_;
 };
 
+// What of SIGTERM and a lost rank comes within this time of each other has the same cause.
+constexpr std::chrono::milliseconds kLossWindow{500};
+
+// Of open files: those of MPI, of the control channel, and what the program reads and writes.
+constexpr size_t kReservedFiles = 128;
+
 // Rank 0's server around a job.
 class Service {
  public:
@@ -104,6 +112,7 @@ class Service {
     }
     constraints_ = std::make_unique<Constraints>(*tokenizer_);
     OpenChat(model);
+    LimitConnections();
     TERNION_ASSIGN_OR_RETURN(options_.server.api_keys, ReadApiKeys(options_));
     options_.server.served_model_name = options_.job.ModelName();
     options_.server.version = TERNION_VERSION;
@@ -113,10 +122,17 @@ class Service {
 
   absl::Status Start(Coordinator& coordinator) {
     coordinator_ = &coordinator;
-    signals_ = std::make_unique<SignalThread>([this] { Drain(); }, [this] { coordinator_->Stop(); },
+    const bool alone = options_.job.tp * options_.job.pp == 1;
+    const Drain::Limits limits{Milliseconds(options_.drain_timeout), alone ? Milliseconds(0) : kLossWindow};
+    drain_ = std::make_unique<Drain>(*server_, coordinator, limits);
+    signals_ = std::make_unique<SignalThread>([this] { drain_->Begin(); }, [this] { drain_->Cut(); },
                                               [this] { ReloadCertificate(); });
-    server_->Serve({coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_,
-                    [this] { return metrics_.Text(); }, &status_, constraints_.get()});
+    ModelService service{coordinator_, tokenizer_.get(), chat_.get(), chat_refusal_};
+    service.metrics = [this] { return metrics_.Text(); };
+    service.job = &status_;
+    service.constraints = constraints_.get();
+    service.drain = [this] { drain_->Begin(); };
+    server_->Serve(service);
     spdlog::info("serving {} on {}://{}:{}", options_.job.ModelName(),
                  options_.server.tls_cert.empty() ? "http" : "https", options_.server.host, server_->port());
     return absl::OkStatus();
@@ -124,8 +140,8 @@ class Service {
 
   absl::Status Finish(const absl::Status& run) {
     signals_.reset();
-    if (drain_.joinable()) drain_.join();
     server_->Stop();
+    drain_.reset();
     LogStepTimes();
     if (run.ok()) spdlog::info("drained, all requests have ended");
     return run;
@@ -151,6 +167,16 @@ class Service {
                      static_cast<double>(times.steps));
   }
 
+  // Each connection is an open file. Those that could not be accepted would wait unheard.
+  void LimitConnections() {
+    const size_t files = static_cast<size_t>(RaiseFileLimit());
+    const size_t room = files > 2 * kReservedFiles ? files - kReservedFiles : files / 2;
+    if (options_.server.max_connections <= room) return;
+    spdlog::warn("this process may open {} files (ulimit -n): {} connections at a time, instead of {}", files,
+                 room, options_.server.max_connections);
+    options_.server.max_connections = room;
+  }
+
   // A model that cannot chat still completes.
   void OpenChat(const std::string& model) {
     auto chat = ChatTemplate::Open(model, *tokenizer_);
@@ -162,16 +188,6 @@ class Service {
     spdlog::warn("chat requests are refused: {}", chat_refusal_);
   }
 
-  // Waits on a thread of its own, so that a second signal is heard meanwhile.
-  void Drain() {
-    spdlog::info("draining: {} requests are running or waiting", coordinator_->active_requests());
-    drain_ = std::thread([this] {
-      const absl::Status drained = server_->Drain(Milliseconds(options_.drain_timeout));
-      if (!drained.ok()) spdlog::warn("{}", std::string(drained.message()));
-      drained.ok() ? coordinator_->Drain() : coordinator_->Stop();
-    });
-  }
-
   ServeOptions& options_;
   ServingMetrics metrics_;
   JobStatusBoard status_;
@@ -181,8 +197,8 @@ class Service {
   std::string chat_refusal_;  // why there is none
   std::unique_ptr<HttpServer> server_;
   Coordinator* coordinator_ = nullptr;
+  std::unique_ptr<Drain> drain_;
   std::unique_ptr<SignalThread> signals_;
-  std::thread drain_;
 };
 
 int Serve(MpiSession& mpi, ServeOptions& options) {
@@ -202,7 +218,11 @@ int Serve(MpiSession& mpi, ServeOptions& options) {
 void AddServe(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server; rank 0 listens");
   auto options = std::make_shared<ServeOptions>();
+  options->job.lost_rank_linger = 3;
   AddJobOptions(*command, options->job);
+  AddOption(*command, "--lost-rank-linger", options->job.lost_rank_linger,
+            "of --rank-timeout, seconds in which a server that has lost a rank tells its clients so (503)")
+      ->check(CLI::Range(0.0, 3600.0));
   AddOption(*command, "--tokenizer", options->tokenizer,
             "folder with a tokenizer.json, or a .gguf file; default: MODEL");
   AddTraceOption(*command, options->job);

@@ -10,6 +10,7 @@ namespace ternion {
 namespace {
 
 constexpr char kParamPayload[] = "ternion/param";
+constexpr char kCodePayload[] = "ternion/code";
 
 absl::Status WithParam(absl::StatusCode code, std::string_view param, std::string_view message) {
   return BlameParam(param, absl::Status(code, absl::StrCat(ToAbsl(param), ": ", ToAbsl(message))));
@@ -74,6 +75,15 @@ absl::Status BlameParam(std::string_view param, absl::Status status) {
   return status;
 }
 
+absl::Status WithErrorCode(absl::Status status, std::string_view code) {
+  if (!status.ok() && !code.empty()) status.SetPayload(kCodePayload, absl::Cord(ToAbsl(code)));
+  return status;
+}
+
+std::string ErrorCodeOf(const absl::Status& status) {
+  return std::string(status.GetPayload(kCodePayload).value_or(absl::Cord()));
+}
+
 absl::Status ModelNotFound(std::string_view asked, std::string_view served) {
   return WithParam(absl::StatusCode::kNotFound, "model",
                    absl::StrCat("there is no ", ToAbsl(asked), " here; this server serves ", ToAbsl(served)));
@@ -85,7 +95,7 @@ HttpError ToHttpError(const absl::Status& status) {
   const bool waited = absl::IsDeadlineExceeded(status) && retry_after.has_value();
   HttpError error = MakeHttpError(waited ? 429 : HttpStatusOf(status.code()), std::string(status.message()),
                                   param.has_value() ? std::string(*param) : std::string(),
-                                  absl::IsNotFound(status) ? "model_not_found" : "");
+                                  absl::IsNotFound(status) ? "model_not_found" : ErrorCodeOf(status));
   error.retry_after = retry_after;
   return error;
 }

@@ -32,6 +32,10 @@ absl::Status UnsupportedParam(std::string_view param, std::string_view message);
 
 // Gives an error of another source the name of the parameter that it came from.
 absl::Status BlameParam(std::string_view param, absl::Status status);
+// Gives an error the `code` of its error object, which programs read; "" changes nothing.
+absl::Status WithErrorCode(absl::Status status, std::string_view code);
+std::string ErrorCodeOf(const absl::Status& status);  // "": none
+
 // kNotFound: a request for another model than the one served.
 absl::Status ModelNotFound(std::string_view asked, std::string_view served);
 

@@ -7,6 +7,7 @@
 #include <boost/asio/strand.hpp>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -72,16 +73,22 @@ void Listener::Accept() {
   acceptor_.async_accept(asio::make_strand(*io_),
                          [self = shared_from_this()](error_code error, tcp::socket socket) {
                            if (!self->acceptor_.is_open()) return;
+                           if (!error) self->warned_ = false;
                            if (!error) self->on_socket_(std::move(socket));
                            // Mostly for want of file descriptors, which a connection's end gives back: trying
                            // at once would only spin.
-                           if (error && error != asio::error::connection_aborted) return self->AcceptLater();
+                           if (error && error != asio::error::connection_aborted)
+                             return self->AcceptLater(error);
                            self->Accept();
                          });
 }
 
-void Listener::AcceptLater() {
-  spdlog::warn("port {}: a connection could not be accepted; trying again", port_);
+void Listener::AcceptLater(const error_code& why) {
+  if (!std::exchange(warned_, true)) {
+    spdlog::warn("port {}: a connection could not be accepted: {}; trying again until it can{}", port_,
+                 why.message(),
+                 why == asio::error::no_descriptors ? " (ulimit -n tells how many files may be open)" : "");
+  }
   retry_.expires_after(std::chrono::milliseconds(200));
   retry_.async_wait([self = shared_from_this()](error_code error) {
     if (!error && self->acceptor_.is_open()) self->Accept();

@@ -31,12 +31,13 @@ class Listener : public std::enable_shared_from_this<Listener> {
  private:
   explicit Listener(boost::asio::io_context& io);
   void Accept();
-  void AcceptLater();
+  void AcceptLater(const boost::system::error_code& why);
 
   boost::asio::io_context* io_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer retry_;
   uint16_t port_ = 0;
+  bool warned_ = false;  // since the last client was accepted
   OnSocket on_socket_;
 };
 

@@ -20,6 +20,7 @@ struct ModelService {
   std::function<std::string()> metrics = nullptr;  // Prometheus' text format; empty: there are none
   const JobStatusBoard* job = nullptr;             // null: nobody knows of ranks
   Constraints* constraints = nullptr;              // null: texts cannot be constrained
+  std::function<void()> drain = nullptr;           // begins a drain, and returns; empty: clients cannot
 };
 
 }  // namespace ternion

@@ -23,6 +23,7 @@ constexpr Entry kEntries[] = {
     {"/metrics", false, Route::kMetrics},
     {"/status", false, Route::kStatus},
     {"/", false, Route::kPage},
+    {"/drain", true, Route::kDrain},
 };
 
 HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {

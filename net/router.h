@@ -17,7 +17,8 @@ enum class Route {
   kVersion,
   kMetrics,
   kStatus,
-  kPage
+  kPage,
+  kDrain
 };
 
 // The route of a request line, or the answer to one that has none: 404, or 405 with Allow. The target's query

@@ -3,6 +3,8 @@
 #include <ctime>
 #include <utility>
 
+#include "net/http_error.h"
+
 namespace ternion {
 
 ServerState::ServerState(ServerOptions options, std::unique_ptr<TlsContext> tls, boost::asio::io_context& io)
@@ -24,10 +26,17 @@ std::optional<ModelService> ServerState::model() const {
 }
 
 absl::Status ServerState::Ready() const {
-  if (draining()) return absl::UnavailableError("the server is draining: it takes no new requests");
   const std::optional<ModelService> current = model();
-  if (!current.has_value()) return absl::UnavailableError("the model is being loaded");
-  return current->generator->Ready();
+  // The engine first: a lost rank says more than the drain that the launcher asks for then.
+  absl::Status why = current.has_value() ? current->generator->Ready() : absl::OkStatus();
+  if (why.ok() && draining())
+    why = absl::UnavailableError("the server is draining: it takes no new requests");
+  if (why.ok() && !current.has_value()) {
+    return WithErrorCode(absl::UnavailableError("the model is being loaded"), "loading");
+  }
+  if (why.ok()) return why;
+  const std::string code = ErrorCodeOf(why);
+  return WithErrorCode(absl::UnavailableError(why.message()), code.empty() && draining() ? "draining" : code);
 }
 
 std::shared_ptr<void> ServerState::EnterGeneration() {

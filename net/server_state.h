@@ -35,7 +35,8 @@ class ServerState {
 
   void SetModel(const ModelService& model);
   std::optional<ModelService> model() const;
-  // kUnavailable while the model is loaded, while the server drains, or when the engine says why.
+  // kUnavailable, with an error code (WithErrorCode), while the model is loaded, while the server drains, or when the engine
+  // says why.
   absl::Status Ready() const;
 
   void BeginDrain() { draining_ = true; }

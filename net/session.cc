@@ -219,6 +219,8 @@ Session::Answering Session::AnswerRoute(Route route) {
       co_return co_await Answer(Status());
     case Route::kPage:
       co_return co_await Answer(StatusPage());
+    case Route::kDrain:
+      co_return co_await Answer(Drain());
   }
   co_return false;
 }
@@ -251,7 +253,7 @@ HttpResponse Session::Version() const {
 HttpResponse Session::Health() const {
   const absl::Status ready = state_->Ready();
   if (ready.ok()) return {200, R"({"status":"ok"})", {}};
-  return ErrorResponse(MakeHttpError(503, std::string(ready.message())));
+  return ErrorResponse(ToHttpError(ready));
 }
 
 HttpResponse Session::Metrics() const {
@@ -262,6 +264,14 @@ HttpResponse Session::Metrics() const {
 }
 
 HttpResponse Session::Status() const { return {200, StatusJson(*state_), {{"Cache-Control", "no-store"}}}; }
+
+HttpResponse Session::Drain() const {
+  const std::optional<ModelService> model = state_->model();
+  if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
+  if (!model->drain) return ErrorResponse(MakeHttpError(404, "this server cannot be drained"));
+  model->drain();
+  return {200, R"({"status":"draining"})", {}};
+}
 
 EventReader Session::MakeReader() const {
   std::string why =
@@ -287,7 +297,7 @@ Session::Answering Session::Generate(Endpoint endpoint) {
 // Of the request only what the answer needs is kept, so that long prompts do not live as long as their
 // generation.
 absl::StatusOr<Session::Started> Session::Begin(Endpoint endpoint) {
-  if (const absl::Status ready = state_->Ready(); !ready.ok()) return absl::UnavailableError(ready.message());
+  TERNION_RETURN_IF_ERROR(state_->Ready());
   const ModelService model = *state_->model();
   const std::string& served = state_->options().served_model_name;
   TERNION_ASSIGN_OR_RETURN(const OpenAiRequest request,

@@ -65,6 +65,7 @@ class Session {
   HttpResponse Health() const;
   HttpResponse Metrics() const;
   HttpResponse Status() const;
+  HttpResponse Drain() const;
   // What a stream's queue of events may do with this connection.
   EventReader MakeReader() const;
 

@@ -28,7 +28,6 @@ using asio::ip::tcp;
 namespace {
 
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
-constexpr auto kHeartbeat = std::chrono::seconds(1);
 constexpr auto kRetryPause = std::chrono::milliseconds(50);
 constexpr auto kDrainLimit = std::chrono::seconds(2);
 
@@ -87,6 +86,7 @@ asio::awaitable<void> HandshakeUntilDone(tcp::socket& socket, const Destination&
 
 class AsioControlClient final : public ControlClient {
  public:
+  explicit AsioControlClient(ControlWatch watch) : watch_(std::move(watch)) {}
   ~AsioControlClient() override { Stop(); }
 
   absl::Status Open(const Destination& to, std::chrono::milliseconds limit);
@@ -100,13 +100,17 @@ class AsioControlClient final : public ControlClient {
   void StartLink(tcp::socket socket);
   void BeginStop();
   void End(const absl::Status& why);
+  void TellLoss(const absl::Status& why);
   bool HasNews() const { return !received_.empty() || !ended_.ok(); }
   absl::StatusOr<Frame> TakeFirst();
 
+  const ControlWatch watch_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
   asio::steady_timer drain_{io_};
   std::shared_ptr<ControlLink> link_;
+  bool stopping_ = false;  // with told_loss_ the thread's own
+  bool told_loss_ = false;
   std::thread thread_;
 
   std::mutex mutex_;
@@ -143,9 +147,9 @@ void AsioControlClient::StartLink(tcp::socket socket) {
     changed_.notify_one();
   };
   events.on_end = [this](const absl::Status& why) { End(why); };
-  ControlLink::Timing timing;
-  timing.heartbeat = kHeartbeat;
-  link_ = std::make_shared<ControlLink>(std::move(socket), std::move(events), timing);
+  events.on_goodbye = [this](const std::string& why) { TellLoss(absl::AbortedError(why)); };
+  link_ = std::make_shared<ControlLink>(std::move(socket), std::move(events),
+                                        ControlLink::TimingFor(watch_.silence_limit));
   link_->Start();
   io_.restart();
   thread_ = std::thread([this] { io_.run(); });
@@ -172,7 +176,7 @@ absl::StatusOr<Frame> AsioControlClient::TakeFirst() {
 }
 
 void AsioControlClient::Send(Frame frame) {
-  CHECK(frame.kind != kHeartbeatKind, "kind 0 is the heartbeat's");
+  CHECK(IsCallersKind(frame.kind), "kinds of the channel's own");
   asio::post(io_, [this, bytes = EncodeFrame(frame)] { link_->Queue(bytes); });
 }
 
@@ -183,6 +187,7 @@ void AsioControlClient::Stop() {
 }
 
 void AsioControlClient::BeginStop() {
+  stopping_ = true;
   work_.reset();
   if (!link_->open()) return;
   drain_.expires_after(kDrainLimit);
@@ -194,18 +199,25 @@ void AsioControlClient::BeginStop() {
 
 void AsioControlClient::End(const absl::Status& why) {
   drain_.cancel();
+  if (!absl::IsCancelled(why)) TellLoss(why);
   const std::lock_guard<std::mutex> lock(mutex_);
   ended_ = absl::UnavailableError(absl::StrCat("the control channel to rank 0 has ended: ", why.message()));
   changed_.notify_all();
+}
+
+void AsioControlClient::TellLoss(const absl::Status& why) {
+  if (stopping_ || std::exchange(told_loss_, true)) return;
+  if (watch_.on_lost) watch_.on_lost(why);
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ControlClient>> ControlClient::Connect(const std::string& host, uint16_t port,
                                                                       std::string secret, int rank,
-                                                                      std::chrono::milliseconds limit) {
+                                                                      std::chrono::milliseconds limit,
+                                                                      ControlWatch watch) {
   const Destination to{host, port, std::move(secret), static_cast<uint32_t>(rank)};
-  auto client = std::make_unique<AsioControlClient>();
+  auto client = std::make_unique<AsioControlClient>(std::move(watch));
   TERNION_RETURN_IF_ERROR(client->Open(to, limit));
   return client;
 }

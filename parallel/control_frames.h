@@ -12,9 +12,12 @@
 
 namespace ternion {
 
-// The kind of a client's heartbeat, which has no payload and reaches no callback. Other kinds are the
-// callers' own.
+// The kinds of a heartbeat, which has no payload, and of a goodbye: the sender is about to end the connection, or, with a
+// payload, the whole job cannot go on, for the reason that the payload tells. Neither reaches on_frame. Other kinds are
+// the callers' own.
 inline constexpr uint32_t kHeartbeatKind = 0;
+inline constexpr uint32_t kGoodbyeKind = 0xFFFFFFFF;
+inline constexpr bool IsCallersKind(uint32_t kind) { return kind != kHeartbeatKind && kind != kGoodbyeKind; }
 
 // A frame as it is sent; one copy serves all receivers.
 using FrameBytes = std::shared_ptr<const std::string>;

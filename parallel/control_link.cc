@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -25,6 +26,8 @@ namespace {
 constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 constexpr size_t kReadBytes = 64 << 10;
 constexpr unsigned kUnacknowledgedLimit_ms = 20'000;
+constexpr std::chrono::milliseconds kLongestHeartbeat{1000};
+constexpr int kLooksPerLimit = 8;  // at a silence
 
 }  // namespace
 
@@ -41,7 +44,7 @@ void ControlLink::Start() {
   const auto executor = socket_.get_executor();
   asio::co_spawn(executor, Read(), asio::detached);
   asio::co_spawn(executor, Write(), asio::detached);
-  if (timing_.heartbeat) asio::co_spawn(executor, Beat(), asio::detached);
+  asio::co_spawn(executor, Beat(), asio::detached);
   if (timing_.silence_limit) asio::co_spawn(executor, WatchSilence(), asio::detached);
 }
 
@@ -56,7 +59,13 @@ void ControlLink::Queue(FrameBytes bytes) {
   wake_.cancel();
 }
 
+ControlLink::Timing ControlLink::TimingFor(std::chrono::milliseconds silence_limit) {
+  if (silence_limit.count() == 0) return {kLongestHeartbeat, std::nullopt};
+  return {std::min<Clock::duration>(kLongestHeartbeat, silence_limit / 4), silence_limit};
+}
+
 void ControlLink::Finish() {
+  Queue(EncodeFrame({kGoodbyeKind, ""}));
   finishing_ = true;
   wake_.cancel();
   beat_.cancel();
@@ -78,7 +87,9 @@ asio::awaitable<void> ControlLink::Read() {
   std::vector<char> chunk(kReadBytes);
   while (open_) {
     const auto [error, bytes] = co_await socket_.async_read_some(asio::buffer(chunk), kNoThrow);
-    if (error) {
+    if (error && peer_said_goodbye_) {
+      Close(absl::CancelledError("the peer has stopped"));
+    } else if (error) {
       Close(absl::UnavailableError(absl::StrCat("the connection ended: ", error.message())));
     } else {
       Receive({chunk.data(), bytes});
@@ -90,9 +101,16 @@ void ControlLink::Receive(std::string_view bytes) {
   last_heard_ = Clock::now();
   if (events_.on_heard) events_.on_heard();
   const absl::Status status = parser_.Feed(bytes, [this](Frame frame) {
-    if (frame.kind != kHeartbeatKind && open_) events_.on_frame(std::move(frame));
+    if (open_) Take(std::move(frame));
   });
   if (!status.ok()) Close(status);
+}
+
+void ControlLink::Take(Frame frame) {
+  if (IsCallersKind(frame.kind)) return events_.on_frame(std::move(frame));
+  if (frame.kind != kGoodbyeKind) return;
+  peer_said_goodbye_ = true;
+  if (!frame.payload.empty() && events_.on_goodbye) events_.on_goodbye(std::move(frame.payload));
 }
 
 asio::awaitable<void> ControlLink::Write() {
@@ -119,7 +137,7 @@ asio::awaitable<void> ControlLink::Beat() {
   const auto self = shared_from_this();
   while (open_ && !finishing_) {
     Queue(EncodeFrame({kHeartbeatKind, ""}));
-    beat_.expires_after(*timing_.heartbeat);
+    beat_.expires_after(timing_.heartbeat);
     co_await beat_.async_wait(kNoThrow);
   }
 }
@@ -127,14 +145,20 @@ asio::awaitable<void> ControlLink::Beat() {
 asio::awaitable<void> ControlLink::WatchSilence() {
   const auto self = shared_from_this();
   const Clock::duration limit = *timing_.silence_limit;
+  const Clock::duration pause = limit / kLooksPerLimit;
+  Clock::time_point looked = last_heard_;
   while (open_) {
-    silence_.expires_at(last_heard_ + limit);
+    silence_.expires_at(std::min(last_heard_ + limit, Clock::now() + pause));
     co_await silence_.async_wait(kNoThrow);
-    if (!open_ || Clock::now() - last_heard_ < limit) continue;
-    // This thread may have been held up itself: what waits to be read was not silence.
+    const Clock::time_point now = Clock::now();
+    // While this process stood still itself, as a whole job does that is suspended, it could hear nothing.
+    if (now - looked > 2 * pause) last_heard_ += std::min(now - looked - pause, now - last_heard_);
+    looked = now;
+    if (!open_ || now - last_heard_ < limit) continue;
+    // Nor is silence what waits to be read.
     boost::system::error_code ignored;
     if (socket_.available(ignored) > 0) {
-      last_heard_ = Clock::now();
+      last_heard_ = now;
       continue;
     }
     Close(absl::DeadlineExceededError(

@@ -23,15 +23,19 @@ class ControlLink : public std::enable_shared_from_this<ControlLink> {
   using Clock = std::chrono::steady_clock;
 
   struct Events {
-    std::function<void(Frame)> on_frame;       // heartbeats excepted
-    std::function<void(absl::Status)> on_end;  // once, with the reason
-    std::function<void()> on_heard;            // some bytes came; may be empty
+    std::function<void(Frame)> on_frame;  // heartbeats and goodbyes excepted
+    // Once, with the reason; kCancelled when the peer has said goodbye before.
+    std::function<void(absl::Status)> on_end;
+    std::function<void()> on_heard;                   // some bytes came; may be empty
+    std::function<void(std::string why)> on_goodbye;  // one that tells why the job cannot go on; may be empty
   };
   struct Timing {
-    std::optional<Clock::duration> heartbeat;  // send one this often
-    std::optional<Clock::duration>
-        silence_limit;  // end with kDeadlineExceeded when nothing came for this long
+    Clock::duration heartbeat;  // send one this often
+    // End with kDeadlineExceeded when nothing came for this long.
+    std::optional<Clock::duration> silence_limit;
   };
+  // Heartbeats every second, or more often where the limit is short; 0: no limit.
+  static Timing TimingFor(std::chrono::milliseconds silence_limit);
   // A peer that does not read while this much is queued for it ends the link with kResourceExhausted.
   static constexpr size_t kMostQueuedBytes = 4 * kMostFrameBytes;
 
@@ -39,7 +43,7 @@ class ControlLink : public std::enable_shared_from_this<ControlLink> {
 
   void Start();
   void Queue(FrameBytes bytes);
-  // Sends what is queued, says so to the peer, and ends when the peer has closed its side.
+  // Sends what is queued and a goodbye, and ends when the peer has closed its side.
   void Finish();
   // Ends at once. Later calls do nothing.
   void Close(const absl::Status& why);
@@ -51,6 +55,7 @@ class ControlLink : public std::enable_shared_from_this<ControlLink> {
   boost::asio::awaitable<void> Beat();
   boost::asio::awaitable<void> WatchSilence();
   void Receive(std::string_view bytes);
+  void Take(Frame frame);
 
   Socket socket_;
   Events events_;
@@ -64,6 +69,7 @@ class ControlLink : public std::enable_shared_from_this<ControlLink> {
   size_t queued_bytes_ = 0;
   bool open_ = true;
   bool finishing_ = false;
+  bool peer_said_goodbye_ = false;
 };
 
 // Small frames leave at once, and a peer whose host has gone is noticed while something is sent to it.

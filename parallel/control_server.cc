@@ -35,7 +35,7 @@ constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 constexpr auto kHandshakeLimit = std::chrono::seconds(5);
 constexpr auto kDrainLimit = std::chrono::seconds(2);
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-constexpr std::chrono::nanoseconds kNotConnected{0};
+constexpr std::chrono::nanoseconds kNever{0};
 constexpr size_t kMostHandshakes = 1024;  // at a time, against strangers that only connect
 
 std::chrono::nanoseconds Now() { return ControlLink::Clock::now().time_since_epoch(); }
@@ -90,16 +90,18 @@ class AsioControlServer final : public ControlServer {
         silence_limit_(silence_limit),
         arrivals_(world),
         peers_(world),
-        last_heard_(world) {}
+        last_heard_(world),
+        connected_(world) {}
   ~AsioControlServer() override { Stop(); }
 
   absl::Status Open(const std::string& address);
 
   uint16_t port() const override { return port_; }
   absl::Status WaitForAll(std::chrono::milliseconds limit) override { return arrivals_.Wait(limit); }
-  std::optional<std::chrono::nanoseconds> SilentFor(int rank) const override;
+  std::optional<Contact> ContactWith(int rank) const override;
   void SendTo(int rank, Frame frame) override;
   void SendToAll(Frame frame) override;
+  void SendFailure(std::string why) override;
   void Stop() override;
 
  private:
@@ -116,6 +118,7 @@ class AsioControlServer final : public ControlServer {
   void Connect(int rank, tcp::socket socket);
   void Lose(int rank, const absl::Status& why);
   void QueueFor(Peer& peer, FrameBytes bytes);
+  void QueueForAll(const FrameBytes& bytes);
   void BeginStop();
   void EndDrainWhenAllClosed();
 
@@ -132,8 +135,9 @@ class AsioControlServer final : public ControlServer {
   asio::steady_timer drain_{io_};
   std::set<SharedSocket> admitting_;
   std::vector<Peer> peers_;  // [rank]
-  // [rank]; by the steady clock, kNotConnected while there is no connection. Read by any thread.
+  // [rank]; by the steady clock, kNever before the rank has come. These two are read by any thread.
   std::vector<std::atomic<std::chrono::nanoseconds>> last_heard_;
+  std::vector<std::atomic<bool>> connected_;  // [rank]
   bool stopping_ = false;
   std::thread thread_;
 };
@@ -223,27 +227,27 @@ void AsioControlServer::Connect(int rank, tcp::socket socket) {
     if (!stopping_) callbacks_.on_frame(rank, std::move(frame));
   };
   events.on_end = [this, rank](const absl::Status& why) { Lose(rank, why); };
-  ControlLink::Timing timing;
-  timing.silence_limit = silence_limit_;
   Peer& peer = peers_[rank];
   const auto heard = [this, rank] { last_heard_[rank] = Now(); };
   events.on_heard = heard;
   heard();
-  peer.link = std::make_shared<ControlLink>(std::move(socket), std::move(events), timing);
+  connected_[rank] = true;
+  peer.link = std::make_shared<ControlLink>(std::move(socket), std::move(events),
+                                            ControlLink::TimingFor(silence_limit_));
   peer.link->Start();
   for (FrameBytes& bytes : peer.early) peer.link->Queue(std::move(bytes));
   peer.early.clear();
   arrivals_.Arrive(rank);
 }
 
-std::optional<std::chrono::nanoseconds> AsioControlServer::SilentFor(int rank) const {
+std::optional<ControlServer::Contact> AsioControlServer::ContactWith(int rank) const {
   const std::chrono::nanoseconds heard = last_heard_[rank];
-  if (heard == kNotConnected) return std::nullopt;
-  return Now() - heard;
+  if (heard == kNever) return std::nullopt;
+  return Contact{connected_[rank], Now() - heard};
 }
 
 void AsioControlServer::Lose(int rank, const absl::Status& why) {
-  last_heard_[rank] = kNotConnected;
+  connected_[rank] = false;
   if (stopping_) return EndDrainWhenAllClosed();
   arrivals_.Lose(rank, why);
   callbacks_.on_lost(rank, why);
@@ -251,15 +255,22 @@ void AsioControlServer::Lose(int rank, const absl::Status& why) {
 
 void AsioControlServer::SendTo(int rank, Frame frame) {
   CHECK(0 < rank && rank < static_cast<int>(peers_.size()), "a frame goes to another rank of the job");
-  CHECK(frame.kind != kHeartbeatKind, "kind 0 is the heartbeat's");
+  CHECK(IsCallersKind(frame.kind), "kinds of the channel's own");
   asio::post(io_, [this, rank, bytes = EncodeFrame(frame)] { QueueFor(peers_[rank], bytes); });
 }
 
 void AsioControlServer::SendToAll(Frame frame) {
-  CHECK(frame.kind != kHeartbeatKind, "kind 0 is the heartbeat's");
-  asio::post(io_, [this, bytes = EncodeFrame(frame)] {
-    for (size_t rank = 1; rank < peers_.size(); ++rank) QueueFor(peers_[rank], bytes);
-  });
+  CHECK(IsCallersKind(frame.kind), "kinds of the channel's own");
+  asio::post(io_, [this, bytes = EncodeFrame(frame)] { QueueForAll(bytes); });
+}
+
+void AsioControlServer::SendFailure(std::string why) {
+  CHECK(!why.empty(), "a failure has a reason");
+  asio::post(io_, [this, bytes = EncodeFrame({kGoodbyeKind, std::move(why)})] { QueueForAll(bytes); });
+}
+
+void AsioControlServer::QueueForAll(const FrameBytes& bytes) {
+  for (size_t rank = 1; rank < peers_.size(); ++rank) QueueFor(peers_[rank], bytes);
 }
 
 void AsioControlServer::QueueFor(Peer& peer, FrameBytes bytes) {

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "kernels/check.h"
 #include "kernels/status.h"
 #include "parallel/communicator.h"
 #include "runtime/serving/request_life.h"
@@ -228,8 +229,15 @@ void Coordinator::OnMask(uint64_t id, const absl::Status& status) {
 
 void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {
   StepMeter::Phase telling(meter_, StepPhase::kTell);
+  changed_.wait(lock, [this] { return !telling_; });
+  NoteEnds(pending_);
+  Tell(lock);
+  telling.End();
+}
+
+void Coordinator::Tell(std::unique_lock<std::mutex>& lock) {
   Notices notices = std::exchange(pending_, {});
-  NoteEnds(notices);
+  telling_ = true;
   lock.unlock();
   const auto now = StepMeter::Clock::now();
   for (Scheduler::Notice& notice : notices) {
@@ -239,8 +247,9 @@ void Coordinator::TellPending(std::unique_lock<std::mutex>& lock) {
   }
   if (metrics_ != nullptr) metrics_->ObserveTokens(gaps_);
   gaps_.Clear();
-  telling.End();
   lock.lock();
+  telling_ = false;
+  changed_.notify_all();
 }
 
 void Coordinator::Drain() {
@@ -268,6 +277,19 @@ void Coordinator::OnFailure(absl::Status status) {
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = std::move(status);
   Changed();
+}
+
+void Coordinator::TellFailure() {
+  std::unique_lock lock(mutex_);
+  CHECK(!failure_.ok(), "there is a failure to tell");
+  changed_.wait(lock, [this] { return !telling_; });
+  for (Scheduler::Notice& notice : scheduler_.FailAll(failure_)) pending_.push_back(std::move(notice));
+  Tell(lock);  // the meter is the engine's thread's alone
+}
+
+bool Coordinator::failed() const {
+  std::lock_guard lock(mutex_);
+  return !failure_.ok();
 }
 
 }  // namespace ternion

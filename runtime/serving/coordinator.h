@@ -70,6 +70,10 @@ class Coordinator final : public Generator {
   // From the control channel: answers of the sampling rank, and faults.
   void OnResult(StepResult result);
   void OnFailure(absl::Status status);
+  // After OnFailure, from any thread: requests end now. Run may wait for a lost rank inside its step for ever.
+  void TellFailure();
+  // Whether Run has ended, or will, because something failed.
+  bool failed() const;
 
  private:
   using Notices = std::vector<Scheduler::Notice>;
@@ -90,6 +94,8 @@ class Coordinator final : public Generator {
   void NoteEnds(Notices& notices);
   // Calls the sinks of pending_, on the engine's thread, so that a request's events come in order.
   void TellPending(std::unique_lock<std::mutex>& lock);
+  // The same, on the one thread that tells at a time.
+  void Tell(std::unique_lock<std::mutex>& lock);
 
   const SchedulerLimits limits_;
   const bool samples_here_;
@@ -111,6 +117,7 @@ class Coordinator final : public Generator {
   std::vector<StepResult> results_;
   Notices pending_;
   CompletionRate completions_;
+  bool telling_ = false;  // a thread calls sinks; one at a time does
   bool accepts_ = true;
   bool idle_ = true;  // nothing could be planned since the last change
   absl::Status failure_;

@@ -36,7 +36,8 @@ void RequestLife::TakeToken(std::chrono::steady_clock::time_point told) {
 
 void RequestLife::End(const TokenEvent& event) {
   if (metrics_ != nullptr && event.status.ok()) metrics_->ObserveEnd(times_, *event.finish);
-  if (trace_ != nullptr) AddToTrace();
+  // What ends with a lost rank ends on another thread, and nobody will write the trace.
+  if (trace_ != nullptr && !absl::IsUnavailable(event.status)) AddToTrace();
 }
 
 void RequestLife::AddToTrace() const {

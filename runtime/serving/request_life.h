@@ -27,8 +27,8 @@ struct RequestTimes {
 };
 
 // Stands before a request's sink and tells metrics and trace, where there are any, what the request goes through. Its calls
-// come on the engine's thread, but for SetId. The time between its tokens goes to `gaps`, for the metrics to observe with
-// others'.
+// come one by one, on the engine's thread but for SetId and an end by TellFailure. The time between its tokens goes to
+// `gaps`, for the metrics to observe with others'.
 class RequestLife {
  public:
   RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics, TokenGaps* gaps,

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "net/http_error.h"
 #include "tests/net/server_fixture.h"
 
 namespace ternion {
@@ -73,6 +75,37 @@ TEST(HttpServer, HealthTellsWhyTheEngineIsNotReady) {
   const HttpReply reply = client.Get("/health");
   EXPECT_EQ(reply.status, 503);
   EXPECT_EQ(Json(reply)["error"]["message"], "rank 2 was lost");
+}
+
+TEST(HttpServer, ALostRankSaysMoreThanADrain) {
+  TestServer server;
+  EXPECT_TRUE(server.server->Drain(milliseconds(0)).ok());
+  HttpClient client(server.port());
+  EXPECT_EQ(Json(client.Get("/health"))["error"]["code"], "draining");
+  server.generator.SetReady(WithErrorCode(absl::UnavailableError("rank 2 was lost"), "rank_lost"));
+  HttpClient other(server.port());
+  const HttpReply health = other.Get("/health");
+  EXPECT_EQ(health.status, 503);
+  EXPECT_EQ(Json(health)["error"]["message"], "rank 2 was lost");
+  EXPECT_EQ(Json(health)["error"]["code"], "rank_lost");
+  HttpClient late(server.port());
+  const HttpReply refused = late.Post(kCompletions, R"({"prompt": "a"})");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(Json(refused)["error"]["code"], "rank_lost");
+}
+
+TEST(HttpServer, AClientWithAKeyBeginsADrain) {
+  ServerOptions options;
+  options.api_keys = {"secret"};
+  std::atomic<int> drains{0};
+  TestServer server({}, options);
+  server.server->Serve({&server.generator, &server.tokenizer, nullptr, "", nullptr, [&] { ++drains; }});
+  HttpClient client(server.port());
+  EXPECT_EQ(client.Post("/drain", "").status, 401);
+  EXPECT_EQ(drains, 0);
+  EXPECT_EQ(client.Get("/drain", "Authorization: Bearer secret\r\n").status, 405);
+  EXPECT_EQ(client.Post("/drain", "", "Authorization: Bearer secret\r\n").status, 200);
+  EXPECT_EQ(drains, 1);
 }
 
 TEST(HttpServer, ADrainLetsRunningRequestsFinishAndRefusesNewOnes) {

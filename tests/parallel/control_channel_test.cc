@@ -75,18 +75,19 @@ class Rank0 {
 
 TEST(ControlChannel, TellsHowLongARankHasBeenSilent) {
   Rank0 rank0(2);
-  EXPECT_FALSE(rank0.server().SilentFor(1).has_value());
+  EXPECT_FALSE(rank0.server().ContactWith(1).has_value());
   auto one = *rank0.Connect(1);
   ASSERT_TRUE(rank0.server().WaitForAll(kPatience).ok());
-  ASSERT_TRUE(rank0.server().SilentFor(1).has_value());
-  EXPECT_LT(*rank0.server().SilentFor(1), kPatience);
-  std::this_thread::sleep_for(milliseconds(20));
-  one->Send({1, "a word"});
-  rank0.WaitForFrames(1, 1);
-  EXPECT_LT(*rank0.server().SilentFor(1), kPatience);
+  ASSERT_TRUE(rank0.server().ContactWith(1).has_value());
+  EXPECT_TRUE(rank0.server().ContactWith(1)->connected);
+  EXPECT_LT(rank0.server().ContactWith(1)->silent_for, kPatience);
   one->Stop();
-  EXPECT_FALSE(rank0.WaitForLoss(1).ok());
-  EXPECT_FALSE(rank0.server().SilentFor(1).has_value());
+  EXPECT_EQ(rank0.WaitForLoss(1).code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(rank0.server().ContactWith(1)->connected);
+  const auto after = rank0.server().ContactWith(1)->silent_for;
+  std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_GE(rank0.server().ContactWith(1)->silent_for, after + milliseconds(20))
+      << "it goes on after the loss";
 }
 
 TEST(ControlChannel, FramesGoBothWaysInOrder) {
@@ -138,7 +139,7 @@ TEST(ControlChannel, AClientsLastFramesArriveBeforeItsLoss) {
   client->Send({2, "last words"});
   client->Stop();
   EXPECT_EQ(client->Next().status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(rank0.WaitForLoss(1).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(rank0.WaitForLoss(1).code(), absl::StatusCode::kCancelled);
   const std::vector<Frame> frames = rank0.WaitForFrames(1, 2);
   ASSERT_EQ(frames.size(), 2u);
   EXPECT_EQ(frames[1].payload, "last words");
@@ -230,7 +231,7 @@ TEST(ControlChannel, AnOversizedFrameEndsTheConnection) {
   client.WriteFrame(kMostFrameBytes + 1, 9, "");
   const absl::Status why = rank0.WaitForLoss(1);
   EXPECT_EQ(why.code(), absl::StatusCode::kInvalidArgument) << why;
-  EXPECT_FALSE(client.Read(1).has_value());
+  client.ReadToEnd();
 }
 
 TEST(ControlChannel, AnOversizedFrameFromTheServerEndsTheConnection) {
@@ -263,6 +264,91 @@ TEST(ControlChannel, AnIdleClientSendsHeartbeats) {
   });
   auto client = *ControlClient::Connect(kLocalhost, server.port(), secret, 1, kPatience);
   EXPECT_EQ(client->Next().status().code(), absl::StatusCode::kUnavailable);  // when the server has gone
+}
+
+TEST(ControlChannel, AnIdleServerSendsHeartbeats) {
+  Rank0 rank0(2);
+  RawControlPeer client = RawControlPeer::ProvenClient(rank0.port(), rank0.secret(), 1);
+  for (int beat = 0; beat < 2; ++beat) EXPECT_EQ(client.Read(8), std::string(8, '\0'));
+}
+
+// What a client's watch has told.
+class Watched {
+ public:
+  explicit Watched(milliseconds silence_limit = kPatience) : silence_limit_(silence_limit) {}
+
+  ControlWatch watch() {
+    return {silence_limit_, [this](absl::Status why) {
+              const std::lock_guard<std::mutex> lock(mutex_);
+              told_.push_back(std::move(why));
+              changed_.notify_all();
+            }};
+  }
+  // All that was told, when something was.
+  std::vector<absl::Status> Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, kPatience, [&] { return !told_.empty(); });
+    return told_;
+  }
+  size_t told() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return told_.size();
+  }
+
+ private:
+  const milliseconds silence_limit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<absl::Status> told_;
+};
+
+TEST(ControlChannel, AClientIsToldThatItsServerIsGoneWhileItsCallerIsElsewhere) {
+  const std::string secret = *MakeControlSecret();
+  RawControlServer server([&secret](RawControlPeer& client) { ASSERT_TRUE(ProveAsServer(client, secret)); });
+  Watched watched;
+  auto client = *ControlClient::Connect(kLocalhost, server.port(), secret, 1, kPatience, watched.watch());
+  const std::vector<absl::Status> told = watched.Wait();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].code(), absl::StatusCode::kUnavailable) << told[0];
+}
+
+TEST(ControlChannel, AClientNoticesASilentServer) {
+  const std::string secret = *MakeControlSecret();
+  RawControlServer server([&secret](RawControlPeer& client) {
+    ASSERT_TRUE(ProveAsServer(client, secret));
+    client.ReadToEnd();
+  });
+  Watched watched(milliseconds(200));
+  auto client = *ControlClient::Connect(kLocalhost, server.port(), secret, 1, kPatience, watched.watch());
+  const std::vector<absl::Status> told = watched.Wait();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].code(), absl::StatusCode::kDeadlineExceeded) << told[0];
+}
+
+TEST(ControlChannel, AClientIsToldWhyTheJobCannotGoOn) {
+  Rank0 rank0(2);
+  Watched watched;
+  auto client =
+      *ControlClient::Connect(kLocalhost, rank0.port(), rank0.secret(), 1, kPatience, watched.watch());
+  rank0.server().SendFailure("rank 3 was lost");
+  const std::vector<absl::Status> told = watched.Wait();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(told[0].message(), "rank 3 was lost");
+  rank0.server().SendTo(1, {5, "the connection stays"});
+  EXPECT_EQ(client->Next()->payload, "the connection stays");
+}
+
+TEST(ControlChannel, AServerThatStopsInOrderIsNotLost) {
+  Rank0 rank0(2);
+  Watched watched;
+  auto client =
+      *ControlClient::Connect(kLocalhost, rank0.port(), rank0.secret(), 1, kPatience, watched.watch());
+  ASSERT_TRUE(rank0.server().WaitForAll(kPatience).ok());
+  rank0.server().Stop();
+  EXPECT_EQ(client->Next().status().code(), absl::StatusCode::kUnavailable);
+  client->Stop();
+  EXPECT_EQ(watched.told(), 0u);
 }
 
 TEST(ControlChannel, HeartbeatsAreNoFrames) {

@@ -14,7 +14,9 @@ constexpr std::chrono::seconds kStartLimit{60};
 
 }  // namespace
 
-DemoServer::DemoServer(int tp, int pp, const std::vector<std::string>& more) : ranks_(tp * pp) {
+DemoServer::DemoServer(int tp, int pp, const std::vector<std::string>& more,
+                       const std::vector<std::string>& environment, const std::vector<std::string>& mpirun)
+    : ranks_(tp * pp) {
   std::vector<std::string> arguments = {"serve",
                                         DemoModel(),
                                         "--tp=" + std::to_string(tp),
@@ -23,7 +25,7 @@ DemoServer::DemoServer(int tp, int pp, const std::vector<std::string>& more) : r
                                         "--host=127.0.0.1",
                                         "--port=0"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  process_ = StartProgram(ranks_, arguments);
+  process_ = StartProgram(ranks_, arguments, environment, mpirun);
   CHECK(process_->WaitForErr("serving ", kStartLimit), "the server starts");
   const std::string log = process_->Err(), address = "://127.0.0.1:";
   const size_t place = log.find(address);

@@ -18,7 +18,9 @@ namespace ternion {
 // `ternion serve` on tp * pp ranks of one thread, on a free port; it serves when the constructor returns.
 class DemoServer {
  public:
-  DemoServer(int tp, int pp, const std::vector<std::string>& more = {});
+  // `more`: arguments; `environment` as StartProgram's, `mpirun`: options of mpirun.
+  DemoServer(int tp, int pp, const std::vector<std::string>& more = {},
+             const std::vector<std::string>& environment = {}, const std::vector<std::string>& mpirun = {});
 
   uint16_t port() const { return port_; }
   Process& process() { return *process_; }

@@ -21,17 +21,22 @@ std::string SourcePath(const std::string& path) { return std::string(TERNION_SOU
 
 std::string DemoModel() { return SourcePath("configs/demo"); }
 
-std::vector<std::string> ProgramCommand(int ranks, const std::vector<std::string>& arguments) {
+std::vector<std::string> ProgramCommand(int ranks, const std::vector<std::string>& arguments,
+                                        const std::vector<std::string>& mpirun) {
   std::vector<std::string> command;
-  if (ranks > 1) command = {"mpirun", "--oversubscribe", "--bind-to", "none", "-np", std::to_string(ranks)};
+  if (ranks > 1) {
+    command = {"mpirun", "--oversubscribe", "--bind-to", "none", "-np", std::to_string(ranks)};
+    command.insert(command.end(), mpirun.begin(), mpirun.end());
+  }
   command.push_back(TERNION_BINARY);
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }
 
 std::unique_ptr<Process> StartProgram(int ranks, const std::vector<std::string>& arguments,
-                                      const std::vector<std::string>& environment) {
-  return std::make_unique<Process>(ProgramCommand(ranks, arguments), WithMpi(environment));
+                                      const std::vector<std::string>& environment,
+                                      const std::vector<std::string>& mpirun) {
+  return std::make_unique<Process>(ProgramCommand(ranks, arguments, mpirun), WithMpi(environment));
 }
 
 ProgramResult RunCommand(const std::vector<std::string>& command,

@@ -23,10 +23,12 @@ struct ProgramResult {
   std::string err;
 };
 
-// "mpirun ... -np RANKS ternion ARGUMENTS"; without mpirun when ranks is 1.
-std::vector<std::string> ProgramCommand(int ranks, const std::vector<std::string>& arguments);
+// "mpirun ... -np RANKS ternion ARGUMENTS"; without mpirun when ranks is 1. `mpirun`: options of mpirun.
+std::vector<std::string> ProgramCommand(int ranks, const std::vector<std::string>& arguments,
+                                        const std::vector<std::string>& mpirun = {});
 std::unique_ptr<Process> StartProgram(int ranks, const std::vector<std::string>& arguments,
-                                      const std::vector<std::string>& environment = {});
+                                      const std::vector<std::string>& environment = {},
+                                      const std::vector<std::string>& mpirun = {});
 // Starts a command and waits for its end.
 ProgramResult RunCommand(const std::vector<std::string>& command,
                          const std::vector<std::string>& environment = {});

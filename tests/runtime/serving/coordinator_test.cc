@@ -312,6 +312,45 @@ TEST_P(MicroBatches, AFailureEndsEveryRequestOnce) {
   pipeline.AnswerFirst();  // too late, and harmless
 }
 
+// As when the step waits for a lost rank inside MPI.
+TEST(Coordinator, ALossEndsRequestsWhileAStepNeverReturns) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool in_step = false;
+  bool may_return = false;
+  const auto step = [&](const StepPlan&) -> absl::StatusOr<StepResult> {
+    std::unique_lock lock(mutex);
+    in_step = true;
+    changed.notify_all();
+    changed.wait(lock, [&] { return may_return; });
+    return StepResult();
+  };
+  Coordinator coordinator(
+      Limits(), false, [](const StepPlan&) {}, step);
+  std::vector<absl::Status> ends;
+  ASSERT_TRUE(
+      coordinator.Submit(Request(3, 1000), [&](const TokenEvent& e) { ends.push_back(e.status); }).ok());
+  std::thread engine([&] { EXPECT_TRUE(absl::IsUnavailable(coordinator.Run())); });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return in_step; });
+  }
+  EXPECT_FALSE(coordinator.failed());
+  coordinator.OnFailure(absl::UnavailableError("rank 1 was lost"));
+  coordinator.TellFailure();
+  EXPECT_TRUE(coordinator.failed());
+  EXPECT_EQ(ends, std::vector<absl::Status>{absl::UnavailableError("rank 1 was lost")});
+  EXPECT_EQ(coordinator.Ready(), absl::UnavailableError("rank 1 was lost"));
+  EXPECT_TRUE(absl::IsUnavailable(coordinator.Submit(Request(3, 4), [](const TokenEvent&) {}).status()));
+  {
+    const std::lock_guard lock(mutex);
+    may_return = true;
+    changed.notify_all();
+  }
+  engine.join();
+  EXPECT_EQ(ends.size(), 1u) << "what ended is told once";
+}
+
 // What MPI moves only within calls is moved on while the loop has nothing else to do.
 TEST(Coordinator, MovesMessagesOnUntilTheyHaveLeft) {
   std::atomic<int> looks{0};
