@@ -61,4 +61,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& mode
   return MakeGgufTokenizer(file.contents);
 }
 
+std::filesystem::path ChatTemplateSource(const std::string& model) {
+  const std::filesystem::path folder = model;
+  std::error_code ignored;
+  for (const char* file : {"tokenizer.json", "chat_template.jinja", "tokenizer_config.json"}) {
+    if (std::filesystem::exists(folder / file, ignored)) return folder;
+  }
+  const auto gguf = GgufOf(folder);
+  return gguf.ok() && gguf->has_value() ? **gguf : folder;
+}
+
 }  // namespace ternion

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -16,5 +17,9 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& option
 
 // The tokenizer of a folder: its tokenizer.json, or else its .gguf file's; or that of a .gguf file.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model);
+
+// Where the same model's chat template is looked for (ChatTemplate::Open): the folder, or the .gguf file whose tokenizer is
+// used and whose folder has no template beside it.
+std::filesystem::path ChatTemplateSource(const std::string& model);
 
 }  // namespace ternion

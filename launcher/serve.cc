@@ -179,7 +179,7 @@ class Service {
 
   // A model that cannot chat still completes.
   void OpenChat(const std::string& model) {
-    auto chat = ChatTemplate::Open(model, *tokenizer_);
+    auto chat = ChatTemplate::Open(ChatTemplateSource(model), *tokenizer_);
     if (chat.ok()) {
       chat_ = *std::move(chat);
       return;

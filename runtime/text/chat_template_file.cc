@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
+#include "runtime/checkpoint/gguf.h"
+#include "runtime/text/gguf_tokenizer.h"
 #include "runtime/text/json_node.h"
 
 namespace ternion {
@@ -55,9 +57,7 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> TokensIn(const 
   return tokens;
 }
 
-}  // namespace
-
-absl::StatusOr<ChatTemplateFile> ReadChatTemplate(const std::filesystem::path& folder) {
+absl::StatusOr<ChatTemplateFile> ReadFolder(const std::filesystem::path& folder) {
   ChatTemplateFile result;
   if (const std::filesystem::path file = folder / "tokenizer_config.json"; Exists(file)) {
     TERNION_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonFile(file));
@@ -72,6 +72,17 @@ absl::StatusOr<ChatTemplateFile> ReadChatTemplate(const std::filesystem::path& f
     result.file = file.string();
   }
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<ChatTemplateFile> ReadChatTemplate(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(model, ignored)) {
+    TERNION_ASSIGN_OR_RETURN(const GgufFile gguf, GgufFile::Open(model));
+    return ReadGgufChatTemplate(gguf.contents);
+  }
+  return ReadFolder(model);
 }
 
 }  // namespace ternion

@@ -175,4 +175,21 @@ std::string GgufChatTemplate(const Gguf& gguf) {
   return text != nullptr && text->is_string() ? text->get<std::string>() : "";
 }
 
+absl::StatusOr<ChatTemplateFile> ReadGgufChatTemplate(const Gguf& gguf) {
+  static constexpr std::pair<const char*, const char*> kIds[] = {
+      {"bos_token", "tokenizer.ggml.bos_token_id"},
+      {"eos_token", "tokenizer.ggml.eos_token_id"},
+      {"unk_token", "tokenizer.ggml.unknown_token_id"},
+      {"pad_token", "tokenizer.ggml.padding_token_id"}};
+  ChatTemplateFile file{absl::StrCat(gguf.where(), ": ", kChatTemplate), GgufChatTemplate(gguf), {}};
+  const JsonFields fields = gguf.metadata().fields();
+  TERNION_ASSIGN_OR_RETURN(const std::vector<std::string_view> tokens, gguf.metadata().Strings(kTokens));
+  for (const auto& [name, key] : kIds) {
+    if (fields.Find(key) == nullptr) continue;
+    TERNION_ASSIGN_OR_RETURN(const int64_t id, fields.Int(key, 0, static_cast<int64_t>(tokens.size()) - 1));
+    file.special_tokens.emplace_back(name, tokens[static_cast<size_t>(id)]);
+  }
+  return file;
+}
+
 }  // namespace ternion

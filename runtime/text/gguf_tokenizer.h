@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/checkpoint/gguf.h"
+#include "runtime/text/chat_template_file.h"
 #include "runtime/text/tokenizer.h"
 
 namespace ternion {
@@ -18,5 +19,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeGgufTokenizer(const Gguf& gguf);
 
 // The model's chat template (Jinja); empty when the file has none.
 std::string GgufChatTemplate(const Gguf& gguf);
+
+// The same with the special tokens that it may name: bos_token and the like. kInvalidArgument: an id without a token.
+absl::StatusOr<ChatTemplateFile> ReadGgufChatTemplate(const Gguf& gguf);
 
 }  // namespace ternion

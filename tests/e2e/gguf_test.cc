@@ -2,11 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/runtime/checkpoint/demo_gguf.h"
+#include "tests/support/http_client.h"
 #include "tests/support/program.h"
 #include "tests/support/temp_folder.h"
 
@@ -59,6 +62,47 @@ TEST(GgufProgramTest, OtherFilesAreNoModel) {
   EXPECT_EQ(result.exit_status, kBadModel);
   EXPECT_THAT(result.err,
               HasSubstr("README.md: is a file; MODEL is a folder with a config.json, or a .gguf file"));
+}
+
+// Serves one model's file; gives the port when it does.
+struct GgufServer {
+  explicit GgufServer(const std::string& model)
+      : process(StartProgram(1, {"serve", model, "--threads=1", "--host=127.0.0.1", "--port=0"})) {
+    EXPECT_TRUE(process->WaitForErr("serving ", std::chrono::seconds(60)));
+    const std::string log = process->Err(), address = "://127.0.0.1:";
+    port = static_cast<uint16_t>(std::stoi(log.substr(log.find(address) + address.size())));
+  }
+
+  std::unique_ptr<Process> process;
+  uint16_t port = 0;
+};
+
+TEST(GgufProgramTest, ChatsByItsOwnTemplate) {
+  const TempFolder folder;
+  GgufTestFile demo = DemoGguf();
+  demo.Key("tokenizer.chat_template") = GgufText("{{ bos_token }}Q: {{ messages[0].content }} A:");
+  const GgufServer server(folder.Write("demo.gguf", demo.Bytes()));
+  HttpClient client(server.port);
+  const auto ids = [&](const char* body) {
+    return nlohmann::json::parse(client.Post("/tokenize", body).body)["tokens"];
+  };
+  const auto chat = ids(R"({"messages": [{"role": "user", "content": "why?"}]})");
+  EXPECT_EQ(chat, ids(R"({"prompt": "Q: why? A:"})"));
+  EXPECT_GT(chat.size(), 3u);
+}
+
+TEST(GgufProgramTest, ATemplateThatIsBrokenIsRefusedWithTheReason) {
+  const TempFolder folder;
+  GgufTestFile demo = DemoGguf();
+  demo.Key("tokenizer.chat_template") = GgufText("{{ 1 + }}");
+  folder.Write("demo.gguf", demo.Bytes());
+  const GgufServer server(folder.path().string());  // which holds that one alone
+  EXPECT_THAT(server.process->Err(),
+              HasSubstr("demo.gguf: tokenizer.chat_template: line 1, column 8: expected an expression"));
+  HttpClient client(server.port);
+  EXPECT_EQ(client.Post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "a"}]})").status,
+            400);
+  EXPECT_EQ(client.Post("/v1/completions", R"({"prompt": "a", "max_tokens": 1})").status, 200);
 }
 
 TEST(GgufProgramTest, ATokenizerThatIsNotSupportedIsRefusedByName) {

@@ -89,5 +89,27 @@ TEST(GgufTokenizer, ChatTemplatesAreOptional) {
   EXPECT_EQ(GgufChatTemplate(*Gguf::Parse(AsBytes(bytes), "model.gguf")), "");
 }
 
+TEST(GgufTokenizer, ChatTemplatesKnowTheSpecialTokens) {
+  GgufTestFile file;
+  AddDemoTokenizer(file);
+  file.Key("tokenizer.chat_template") = GgufText("{{ bos_token }}");
+  const auto read = [&] {
+    const std::string bytes = file.Bytes();
+    return ReadGgufChatTemplate(*Gguf::Parse(AsBytes(bytes), "model.gguf"));
+  };
+  const auto sound = read();
+  ASSERT_TRUE(sound.ok()) << sound.status();
+  EXPECT_EQ(sound->file, "model.gguf: tokenizer.chat_template");
+  EXPECT_EQ(sound->source, "{{ bos_token }}");
+  ASSERT_EQ(sound->special_tokens.size(), 2u);
+  EXPECT_EQ(sound->special_tokens[0],
+            std::make_pair(std::string("bos_token"), std::string("<|begin_of_text|>")));
+  EXPECT_EQ(sound->special_tokens[1].first, "eos_token");
+  file.Key("tokenizer.ggml.padding_token_id") = GgufU32(4096);
+  const auto wrong = read();
+  EXPECT_EQ(wrong.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(wrong.status().message().find("tokenizer.ggml.padding_token_id"), absl::string_view::npos);
+}
+
 }  // namespace
 }  // namespace ternion
