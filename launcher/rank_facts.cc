@@ -66,9 +66,11 @@ JobStatus Job::ReadStatus(const ServingMetrics& metrics, const Coordinator& coor
   status.prompt_tokens = metrics.prompt_tokens();
   status.generated_tokens = metrics.generated_tokens();
   for (int rank = 0; rank < grid_.size(); ++rank) {
-    const auto silent = rank == 0 ? std::chrono::nanoseconds(0) : server_->SilentFor(rank);
-    const std::chrono::duration<double> seconds = silent.value_or(std::chrono::nanoseconds(0));
-    status.ranks.push_back({facts_[static_cast<size_t>(rank)], silent.has_value(), seconds.count()});
+    const ControlServer::Contact self{/*connected=*/true};
+    const ControlServer::Contact contact =
+        rank == 0 ? self : server_->ContactWith(rank).value_or(ControlServer::Contact());
+    const std::chrono::duration<double> seconds = contact.silent_for;
+    status.ranks.push_back({facts_[static_cast<size_t>(rank)], contact.connected, seconds.count()});
   }
   return status;
 }

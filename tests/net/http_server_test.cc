@@ -99,7 +99,9 @@ TEST(HttpServer, AClientWithAKeyBeginsADrain) {
   options.api_keys = {"secret"};
   std::atomic<int> drains{0};
   TestServer server({}, options);
-  server.server->Serve({&server.generator, &server.tokenizer, nullptr, "", nullptr, [&] { ++drains; }});
+  ModelService service{&server.generator, &server.tokenizer, nullptr, ""};
+  service.drain = [&] { ++drains; };
+  server.server->Serve(service);
   HttpClient client(server.port());
   EXPECT_EQ(client.Post("/drain", "").status, 401);
   EXPECT_EQ(drains, 0);

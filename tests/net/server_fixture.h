@@ -37,8 +37,10 @@ struct TestServer {
     auto bound = HttpServer::Bind(std::move(options));
     CHECK(bound.ok(), "cannot bind a free port");
     server = *std::move(bound);
-    server->Serve({&generator, &tokenizer, chat.get(), std::string(made.status().message()),
-                   [] { return std::string("one 1\n"); }, &constraints});
+    ModelService service{&generator, &tokenizer, chat.get(), std::string(made.status().message())};
+    service.metrics = [] { return std::string("one 1\n"); };
+    service.constraints = &constraints;
+    server->Serve(service);
   }
 
   uint16_t port() const { return server->port(); }
