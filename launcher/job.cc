@@ -46,7 +46,6 @@ Job::Failure Job::RunToEnd(const Body& body) {
     failure = Agree({mpi_.rank() == 0 ? body.before_load(plan) : absl::OkStatus(), kBadArguments});
   }
   if (failure.status.ok()) failure = Agree({OpenTrace(), kBadArguments});
-  if (failure.status.ok()) failure = Connect();
   if (failure.status.ok()) failure = Load();
   if (failure.status.ok()) failure = Build();
   if (failure.status.ok()) failure = StartTrace();
@@ -92,6 +91,8 @@ Job::Failure Job::Prepare() {
     return CheckRankTimeout();
   };
   Failure failure = Agree({check(), kBadArguments});
+  if (!failure.status.ok()) return failure;
+  failure = Connect();
   if (!failure.status.ok()) return failure;
   failure = Agree({ChooseDevice(), kBadArguments});
   if (!failure.status.ok()) return failure;

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -131,6 +132,26 @@ TEST(RankZeroLoss, StoppedItEndsTheJob) {
   LossServer server;
   server.Signal(0, SIGSTOP);
   server.ExpectEnd();
+}
+
+TEST(RankLossBeforeServing, EndsTheJob) {
+  const TempFolder folder;
+  const std::filesystem::path status_file = folder.path() / "status";
+  const auto process =
+      StartProgram(2,
+                   {"generate", "--synthetic=" + SourcePath("configs/models/bitnet-2b-4t.json"), "--ids=1,2",
+                    "--tp=2", "--threads=1", "--max-model-len=64"},
+                   {"TERNION_EXIT_STATUS_FILE=" + status_file.string()}, {"--enable-recovery"});
+  ASSERT_TRUE(process->WaitForErr("loading ", kLimit)) << process->Err();
+  const std::vector<pid_t> second = process->Members("OMPI_COMM_WORLD_RANK=1");
+  ASSERT_EQ(second.size(), 1u);
+  ASSERT_EQ(kill(second[0], SIGKILL), 0);
+  EXPECT_TRUE(process->Wait(kLimit).has_value()) << process->Err();
+  ExpectNothingStaysBehind(*process);
+  std::string status;
+  std::ifstream(status_file) >> status;
+  EXPECT_EQ(status, "4") << process->Err();
+  EXPECT_THAT(process->Err(), HasSubstr("rank 1 on "));
 }
 
 // It sends SIGTERM to all when one has died, and SIGKILL a second later.
