@@ -36,9 +36,9 @@ HttpResponse MethodNotAllowed(std::string_view method, const Entry& entry) {
 
 // Of "/path?query" and, as proxies are asked, of "http://host/path?query".
 std::string_view PathOf(std::string_view target) {
-  if (const size_t scheme = target.find("://"); target[0] != '/' && scheme != target.npos) {
-    const size_t slash = target.find('/', scheme + 3);
-    target = slash == target.npos ? "/" : target.substr(slash);
+  if (const size_t scheme = target.find("://"); !target.starts_with('/') && scheme != target.npos) {
+    const size_t path = target.find_first_of("/?", scheme + 3);
+    target = path == target.npos || target[path] == '?' ? "/" : target.substr(path);
   }
   return target.substr(0, target.find('?'));
 }

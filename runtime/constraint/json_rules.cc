@@ -45,9 +45,10 @@ bool JsonRules::Make(std::optional<int32_t>& place) {
 
 int32_t JsonRules::Character() {
   if (Make(character_)) {
-    const auto [begin, end] = grammar_->rule(*character_);
-    ForPlainRanges({}, [&](uint32_t low, uint32_t high) { grammar_->AddCodePoints(begin, low, high, end); });
-    AddEscapes(begin, end);
+    const Grammar::Rule rule = grammar_->rule(*character_);
+    ForPlainRanges(
+        {}, [&](uint32_t low, uint32_t high) { grammar_->AddCodePoints(rule.begin, low, high, rule.end); });
+    AddEscapes(rule.begin, rule.end);
   }
   return *character_;
 }

@@ -211,6 +211,7 @@ TEST(HostileRequests, AreNotThese) {
       {"an absolute target", Line("GET http://test/health HTTP/1.1"), 200},
       {"an absolute target without a path", Line("GET HTTPS://test HTTP/1.1"), 200},
       {"an absolute target with a query", Line("GET http://test/version?a=/b HTTP/1.1"), 200},
+      {"an absolute target of a query alone", Line("GET http://test?a=/nothing HTTP/1.1"), 200},
       {"OPTIONS of all", Line("OPTIONS * HTTP/1.1"), 204},
       {"OPTIONS of a route", Line("OPTIONS /health HTTP/1.1"), 405},
       {"an empty Host", Fields("Host:\r\n"), 200},
