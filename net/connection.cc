@@ -31,8 +31,9 @@ Connection::Connection(asio::ip::tcp::socket client, const ServerOptions& option
                        std::shared_ptr<asio::ssl::context> tls)
     : stream_(std::move(client), std::move(tls)),
       options_(&options),
-      deadline_timer_(socket().get_executor()),
-      wake_timer_(socket().get_executor()) {
+      executor_(socket().get_executor()),
+      deadline_timer_(executor_),
+      wake_timer_(executor_) {
   error_code ignored;
   socket().set_option(asio::ip::tcp::no_delay(true), ignored);
   socket().set_option(asio::socket_base::send_buffer_size(options.send_buffer_bytes), ignored);
@@ -176,7 +177,7 @@ void Connection::Wake() {
 }
 
 std::function<void()> Connection::Waker() {
-  return [weak = weak_from_this(), executor = socket().get_executor()] {
+  return [weak = weak_from_this(), executor = executor_] {
     asio::post(executor, [weak] {
       if (const auto self = weak.lock()) self->Wake();
     });
@@ -184,7 +185,7 @@ std::function<void()> Connection::Waker() {
 }
 
 std::function<void()> Connection::Dropper(std::string why) {
-  return [weak = weak_from_this(), executor = socket().get_executor(), why = std::move(why)] {
+  return [weak = weak_from_this(), executor = executor_, why = std::move(why)] {
     asio::post(executor, [weak, why] {
       spdlog::info("{}", why);
       if (const auto self = weak.lock()) self->Shut();
@@ -217,7 +218,7 @@ void Connection::Shut() {
 }
 
 void Connection::Abort() {
-  asio::post(socket().get_executor(), [self = shared_from_this()] { self->Shut(); });
+  asio::post(executor_, [self = shared_from_this()] { self->Shut(); });
 }
 
 void Connection::SetDeadline(std::chrono::milliseconds limit) {

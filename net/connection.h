@@ -100,6 +100,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // One timer serves all deadlines: it is set again only when it fires early, so that a deadline per token is
   // free.
+  // The socket's; other threads may ask for it, but not for the socket, which moves when TLS ends.
+  const boost::asio::any_io_executor executor_;
   boost::asio::steady_timer deadline_timer_;
   std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
   bool deadline_armed_ = false;
