@@ -25,10 +25,9 @@ class Cors {
   // What a browser asks before a request that has a key or JSON. `asked_headers`: Access-Control-Request-Headers. 204, or
   // 403 for an origin that is not allowed; nothing where there are no origins.
   std::optional<HttpResponse> Preflight(std::string_view origin, std::string_view asked_headers) const;
-
- private:
   bool Allows(std::string_view origin) const;
 
+ private:
   const std::vector<std::string> origins_;
 };
 

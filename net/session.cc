@@ -265,7 +265,13 @@ HttpResponse Session::Metrics() const {
 
 HttpResponse Session::Status() const { return {200, StatusJson(*state_), {{"Cache-Control", "no-store"}}}; }
 
+// Any page may have a browser send a request without a body or a key; Origin tells which.
 HttpResponse Session::Drain() const {
+  const std::string_view origin = View(connection_->request()[http::field::origin]);
+  if (!origin.empty() && !state_->cors().Allows(origin)) {
+    return ErrorResponse(
+        MakeHttpError(403, "a page of another origin may not drain this server (--cors-origin)"));
+  }
   const std::optional<ModelService> model = state_->model();
   if (!model.has_value()) return ErrorResponse(MakeHttpError(503, "the model is being loaded"));
   if (!model->drain) return ErrorResponse(MakeHttpError(404, "this server cannot be drained"));

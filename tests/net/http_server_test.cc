@@ -110,6 +110,21 @@ TEST(HttpServer, AClientWithAKeyBeginsADrain) {
   EXPECT_EQ(drains, 1);
 }
 
+TEST(HttpServer, APageOfAnotherOriginCannotDrain) {
+  ServerOptions options;
+  options.cors_origins = {"https://ours.example"};
+  std::atomic<int> drains{0};
+  TestServer server({}, options);
+  ModelService service{&server.generator, &server.tokenizer, nullptr, ""};
+  service.drain = [&] { ++drains; };
+  server.server->Serve(service);
+  HttpClient client(server.port());
+  EXPECT_EQ(client.Post("/drain", "", "Origin: https://other.example\r\n").status, 403);
+  EXPECT_EQ(drains, 0);
+  EXPECT_EQ(client.Post("/drain", "", "Origin: https://ours.example\r\n").status, 200);
+  EXPECT_EQ(drains, 1);
+}
+
 TEST(HttpServer, ADrainLetsRunningRequestsFinishAndRefusesNewOnes) {
   TestServer server(Replies("all of it"));
   server.generator.Hold();
