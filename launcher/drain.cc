@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <string>
 
-#include "launcher/exit_status.h"
 #include "launcher/options.h"
 #include "launcher/told_status.h"
 
@@ -41,7 +40,6 @@ void Drain::Cut() {
   std::thread([] {
     std::this_thread::sleep_for(std::chrono::seconds(kCutSeconds));
     std::fprintf(stderr, "ternion: a step did not end within %d s of the second signal\n", kCutSeconds);
-    RecordExitStatus(kFailed);
     TellStatusAndExit(kFailed);
   }).detach();
 }

@@ -75,7 +75,7 @@ class Job {
   };
 
   Failure RunToEnd(const Body& body);
-  Failure Prepare();         // checks options, opens the model, compares ranks
+  Failure Prepare();         // checks options, connects, opens the model, compares ranks
   Failure Load();            // backend, weights
   Failure Build();           // groups, engine
   Failure Connect();         // control channel; from then on a lost rank is noticed
@@ -109,6 +109,7 @@ class Job {
   absl::StatusOr<std::optional<Frame>> NextFrame();
   void OnFrame(int rank, const Frame& frame);
   void OnLost(int rank, const absl::Status& why);
+  ControlServer::Contact ContactWith(int rank) const;  // on rank 0, with itself too
   void StartMetrics(ServingMetrics& metrics, Coordinator& coordinator);
   RankFacts MyFacts() const;
   JobStatus ReadStatus(const ServingMetrics& metrics, const Coordinator& coordinator) const;

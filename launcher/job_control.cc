@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "kernels/status.h"
-#include "launcher/exit_status.h"
 #include "launcher/host.h"
 #include "launcher/job.h"
 #include "launcher/told_status.h"
@@ -25,10 +24,6 @@ constexpr std::chrono::seconds kConnectLimit{30};
 constexpr double kEndSeconds = 3;
 constexpr double kLeastSilenceSeconds = 1;
 constexpr std::chrono::milliseconds kAfterRankZero{500};
-
-std::chrono::milliseconds Milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-}
 
 // What clients are told of it, too.
 absl::Status LostRank(const std::string& message) {
@@ -159,7 +154,6 @@ void Job::TellEnd(const JobEnd::Cause& cause) {
 // One rank of each host asks the launcher: where mpirun lets ranks outlive others, it may outlive all of them.
 void Job::EndProcess(const JobEnd::Cause& cause) {
   TellStatus(cause.exit_code);
-  RecordExitStatus(cause.exit_code);
   const bool out_of_reach = cause.may_live >= 0 && !local_ranks_->Kill(cause.may_live);
   const bool recovers = std::getenv("OMPI_MCA_orte_enable_recovery") != nullptr;
   if (!cause.told && (out_of_reach || recovers)) EndJobByLauncher(/*force=*/out_of_reach);

@@ -19,10 +19,6 @@ namespace {
 constexpr std::chrono::seconds kWireBytesInterval{1};
 constexpr double kRankZeroSeconds = 2;  // to end, beside its linger
 
-std::chrono::milliseconds Milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-}
-
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return kDone;
   if (absl::IsUnavailable(status)) return kLostRank;
@@ -102,6 +98,11 @@ void Job::EndAfter(const absl::Status& failure) {
   JobEnd::Await();
 }
 
+ControlServer::Contact Job::ContactWith(int rank) const {
+  if (rank == 0) return {/*connected=*/true};
+  return server_->ContactWith(rank).value_or(ControlServer::Contact());
+}
+
 void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
   coordinator.UseMetrics(&metrics);
   wire_board_ = std::make_unique<WireByteBoard>(grid_, hosts_);
@@ -115,9 +116,8 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
     scraped.SetScheduler(coordinator.stats());
     wire_board_->Set(0, engine_->wire_bytes().Read());
     wire_board_->Show(scraped);
-    scraped.SetRank(0, true, 0);
-    for (int rank = 1; rank < grid_.size(); ++rank) {
-      const ControlServer::Contact contact = server_->ContactWith(rank).value_or(ControlServer::Contact());
+    for (int rank = 0; rank < grid_.size(); ++rank) {
+      const ControlServer::Contact contact = ContactWith(rank);
       const std::chrono::duration<double> seconds = contact.silent_for;
       scraped.SetRank(rank, contact.connected, seconds.count());
     }

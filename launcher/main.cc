@@ -12,7 +12,6 @@
 #include "kernels/check.h"
 #include "kernels/cpu/check_isa.h"
 #include "launcher/commands.h"
-#include "launcher/exit_status.h"
 #include "launcher/options.h"
 #include "launcher/resources.h"
 #include "launcher/told_status.h"
@@ -107,6 +106,5 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   const int status = ternion::CheckOutput(ternion::Main(argc, argv));
   ternion::TellStatus(status);
-  if (ternion::IsFirstRank()) ternion::RecordExitStatus(status);
   return status;
 }

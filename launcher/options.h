@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -9,6 +10,11 @@
 #include "launcher/exit_code.h"
 
 namespace ternion {
+
+// Options are in seconds.
+inline std::chrono::milliseconds Milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
 
 // The options that every command which runs a model has. Names are the long options'.
 struct JobOptions {

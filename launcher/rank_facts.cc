@@ -66,9 +66,7 @@ JobStatus Job::ReadStatus(const ServingMetrics& metrics, const Coordinator& coor
   status.prompt_tokens = metrics.prompt_tokens();
   status.generated_tokens = metrics.generated_tokens();
   for (int rank = 0; rank < grid_.size(); ++rank) {
-    const ControlServer::Contact self{/*connected=*/true};
-    const ControlServer::Contact contact =
-        rank == 0 ? self : server_->ContactWith(rank).value_or(ControlServer::Contact());
+    const ControlServer::Contact contact = ContactWith(rank);
     const std::chrono::duration<double> seconds = contact.silent_for;
     status.ranks.push_back({facts_[static_cast<size_t>(rank)], contact.connected, seconds.count()});
   }

@@ -148,10 +148,6 @@ class Service {
   }
 
  private:
-  static std::chrono::milliseconds Milliseconds(double seconds) {
-    return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
-  }
-
   void ReloadCertificate() {
     const absl::Status reloaded = server_->ReloadCertificate();
     if (reloaded.ok())

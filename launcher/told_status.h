@@ -6,11 +6,14 @@
 
 namespace ternion {
 
-// How `ternion launch` learns the exit status of a job: mpirun with --enable-recovery ends with 0 whatever became of its
-// ranks. Where this variable is set each rank tells its status in a line of its own on stdout, which mpirun passes on.
+// How the exit status of a job is learned: mpirun with --enable-recovery ends with 0 whatever became of its ranks. Where this
+// variable is set each rank tells its status in a line of its own on stdout, which mpirun passes on from every host, to
+// `ternion launch`.
 inline constexpr char kTellStatusVariable[] = "TERNION_TELL_STATUS";
+// For scripts on rank 0's host: a file in which it leaves its status, or the first rank whose status is not 0.
+inline constexpr char kStatusFileVariable[] = "TERNION_EXIT_STATUS_FILE";
 
-// On a rank whose process ends with `status`; nothing where nobody asks.
+// On a rank whose process ends with `status`, in both ways; nothing where nobody asks.
 void TellStatus(int status);
 // Ends this process at once, as std::_Exit.
 [[noreturn]] void TellStatusAndExit(int status);

@@ -9,7 +9,6 @@ namespace ternion {
 absl::Status NextMask::Make(int32_t token) {
   if (token >= 0) TERNION_RETURN_IF_ERROR(text_.Add(token));
   TERNION_ASSIGN_OR_RETURN(mask_, text_.Next(end_ids_, vocab_));
-  ready_ = true;
   return absl::OkStatus();
 }
 
@@ -23,7 +22,6 @@ MaskThread::~MaskThread() {
 }
 
 void MaskThread::Start(uint64_t id, std::shared_ptr<NextMask> mask, int32_t token) {
-  mask->Expect();
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back({id, std::move(mask), token});

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -22,13 +21,10 @@ class NextMask {
   NextMask(std::shared_ptr<Constraint> constraint, std::vector<int32_t> end_ids, int64_t vocab)
       : text_(std::move(constraint)), end_ids_(std::move(end_ids)), vocab_(vocab) {}
 
-  // From now on it is not ready, until Make has returned OK.
-  void Expect() { ready_ = false; }
   // Takes the token that was drawn, -1: none yet. Errors are those of Constraint::Text.
   absl::Status Make(int32_t token);
 
-  bool ready() const { return ready_; }
-  // When it is ready.
+  // What Make has made.
   const TokenMask& mask() const { return mask_; }
 
  private:
@@ -36,7 +32,6 @@ class NextMask {
   const std::vector<int32_t> end_ids_;
   const int64_t vocab_;
   TokenMask mask_;
-  std::atomic<bool> ready_{false};
 };
 
 // Makes masks beside the engine's thread: some take milliseconds, in which it goes on with other requests.

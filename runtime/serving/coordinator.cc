@@ -8,7 +8,6 @@
 #include "kernels/status.h"
 #include "parallel/communicator.h"
 #include "runtime/serving/request_life.h"
-#include "runtime/serving/serving_metrics.h"
 
 namespace ternion {
 
@@ -218,10 +217,8 @@ void Coordinator::ExpireRequests() {
 
 void Coordinator::OnMask(uint64_t id, const absl::Status& status) {
   std::lock_guard lock(mutex_);
-  if (!status.ok()) {
-    if (std::optional<Scheduler::Notice> notice = scheduler_.Fail(id, status)) {
-      pending_.push_back(*std::move(notice));
-    }
+  if (std::optional<Scheduler::Notice> notice = scheduler_.TakeMask(id, status)) {
+    pending_.push_back(*std::move(notice));
   }
   idle_ = false;
   Changed();
@@ -245,8 +242,6 @@ void Coordinator::Tell(std::unique_lock<std::mutex>& lock) {
     notice.event.told = now;
     (*notice.sink)(notice.event);
   }
-  if (metrics_ != nullptr) metrics_->ObserveTokens(gaps_);
-  gaps_.Clear();
   lock.lock();
   telling_ = false;
   changed_.notify_all();

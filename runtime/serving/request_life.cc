@@ -14,9 +14,17 @@ RequestLife::RequestLife(const GenerateRequest& request, TokenSink sink, Serving
   times_.prompt_tokens = static_cast<int64_t>(request.prompt.size());
 }
 
-// The sink goes first: what it enqueues is on its way while this is counted.
+// The sink goes last: what a client was told is counted when it asks for the metrics.
 void RequestLife::Take(const TokenEvent& event) {
+  Count(event);
+  if (gaps_ != nullptr && !event.more_follow) {
+    metrics_->ObserveTokens(*gaps_);
+    gaps_->Clear();
+  }
   sink_(event);
+}
+
+void RequestLife::Count(const TokenEvent& event) {
   times_.started = std::min(times_.started, event.started);
   if (event.token >= 0) TakeToken(event.told);
   if (!event.finish && event.status.ok()) return;

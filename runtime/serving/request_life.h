@@ -28,7 +28,7 @@ struct RequestTimes {
 
 // Stands before a request's sink and tells metrics and trace, where there are any, what the request goes through. Its calls
 // come one by one, on the engine's thread but for SetId and an end by TellFailure. The time between its tokens goes to
-// `gaps`, for the metrics to observe with others'.
+// `gaps`, which the metrics observe with the last event that no other follows.
 class RequestLife {
  public:
   RequestLife(const GenerateRequest& request, TokenSink sink, ServingMetrics* metrics, TokenGaps* gaps,
@@ -39,6 +39,7 @@ class RequestLife {
   void Take(const TokenEvent& event);
 
  private:
+  void Count(const TokenEvent& event);
   void TakeToken(std::chrono::steady_clock::time_point told);
   void End(const TokenEvent& event);
   void AddToTrace() const;

@@ -41,6 +41,7 @@ void Scheduler::StartMask(Sequence& sequence, int32_t token) {
     end_ids.insert(end_ids.end(), request.stop_ids.begin(), request.stop_ids.end());
     sequence.next_mask = std::make_shared<NextMask>(request.constraint, std::move(end_ids), limits_.vocab);
   }
+  sequence.awaits_mask = true;
   masks_->Start(sequence.id, sequence.next_mask, token);
 }
 
@@ -50,7 +51,11 @@ std::optional<Scheduler::Notice> Scheduler::Cancel(uint64_t id) {
   return EndEarly(id, std::move(event));
 }
 
-std::optional<Scheduler::Notice> Scheduler::Fail(uint64_t id, absl::Status status) {
+std::optional<Scheduler::Notice> Scheduler::TakeMask(uint64_t id, absl::Status status) {
+  if (status.ok()) {
+    if (Sequence* sequence = sequences_.Find(id)) sequence->awaits_mask = false;
+    return std::nullopt;
+  }
   TokenEvent event;
   event.status = std::move(status);
   return EndEarly(id, std::move(event));

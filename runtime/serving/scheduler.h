@@ -64,8 +64,8 @@ class Scheduler {
   // The notice for the request's sink; nothing when it has ended already.
   std::optional<Notice> Cancel(uint64_t id);
   std::vector<Notice> CancelAll();
-  // The same, with an error.
-  std::optional<Notice> Fail(uint64_t id, absl::Status status);
+  // What the thread of `masks` tells of a request: its mask is made, or it ends with this error.
+  std::optional<Notice> TakeMask(uint64_t id, absl::Status status);
   // Ends all requests with this error.
   std::vector<Notice> FailAll(const absl::Status& status);
   // Ends the requests whose limit of time is over, with kDeadlineExceeded.

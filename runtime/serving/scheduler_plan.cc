@@ -14,7 +14,7 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   draft.sequences = SequencesPerPlan();
   ShareOut(draft);
   if (!draft.shares.empty()) return MakePlan(draft);
-  const auto awaits_mask = [](const Sequence* sequence) { return sequence->awaits_mask(); };
+  const auto awaits_mask = [](const Sequence* sequence) { return sequence->awaits_mask; };
   const std::vector<Sequence*>& running = sequences_.running();
   CHECK(in_flight() > 0 || running.size() + sequences_.waiting().size() == 0 ||
             std::any_of(running.begin(), running.end(), awaits_mask),
@@ -129,7 +129,7 @@ void Scheduler::ShareOut(Draft& draft) {
 
 // Whether the sequence has tokens to plan; an awaited one, unless it is the last in any case.
 bool Scheduler::MayGoOn(const Sequence& sequence) const {
-  if (sequence.unplanned() == 0 || sequence.awaits_mask()) return false;
+  if (sequence.unplanned() == 0 || sequence.awaits_mask) return false;
   if (sequence.awaited == 0) return true;
   const GenerateRequest& request = sequence.request;
   return limits_.plans_ahead && !last_tells_ && !request.hash_logits && !sequence.rules.depends_on_tokens() &&

@@ -38,13 +38,13 @@ struct Sequence {
   double negative_log_likelihood = 0;
   LogitRules rules;
   std::shared_ptr<NextMask> next_mask;         // null: it is free to say anything
+  bool awaits_mask = false;                    // which another thread makes
   std::vector<TokenLogprobs> prompt_logprobs;  // what has come of them
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()) + awaited; }
   int64_t unplanned() const { return length() - planned; }
   bool is_decoding() const { return generated + awaited > 0 && unplanned() <= 1; }
   bool has_run() const { return cached_tokens >= 0; }
-  bool awaits_mask() const { return next_mask != nullptr && !next_mask->ready(); }
   bool ended() const { return state == State::kEnded; }
   // The tokens that are in the cache or on their way, and whose ids are known.
   absl::Span<const int32_t> known_planned() const {

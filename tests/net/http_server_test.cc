@@ -94,14 +94,18 @@ TEST(HttpServer, ALostRankSaysMoreThanADrain) {
   EXPECT_EQ(Json(refused)["error"]["code"], "rank_lost");
 }
 
+void CountDrains(TestServer& server, std::atomic<int>& drains) {
+  ModelService service{&server.generator, &server.tokenizer, nullptr, ""};
+  service.drain = [&drains] { ++drains; };
+  server.server->Serve(service);
+}
+
 TEST(HttpServer, AClientWithAKeyBeginsADrain) {
   ServerOptions options;
   options.api_keys = {"secret"};
   std::atomic<int> drains{0};
   TestServer server({}, options);
-  ModelService service{&server.generator, &server.tokenizer, nullptr, ""};
-  service.drain = [&] { ++drains; };
-  server.server->Serve(service);
+  CountDrains(server, drains);
   HttpClient client(server.port());
   EXPECT_EQ(client.Post("/drain", "").status, 401);
   EXPECT_EQ(drains, 0);
@@ -115,9 +119,7 @@ TEST(HttpServer, APageOfAnotherOriginCannotDrain) {
   options.cors_origins = {"https://ours.example"};
   std::atomic<int> drains{0};
   TestServer server({}, options);
-  ModelService service{&server.generator, &server.tokenizer, nullptr, ""};
-  service.drain = [&] { ++drains; };
-  server.server->Serve(service);
+  CountDrains(server, drains);
   HttpClient client(server.port());
   EXPECT_EQ(client.Post("/drain", "", "Origin: https://other.example\r\n").status, 403);
   EXPECT_EQ(drains, 0);

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nlohmann/json.hpp"
@@ -166,11 +167,12 @@ TEST(Constrained, APreemptedRequestGoesOnWithItsText) {
   const auto said = [](int64_t blocks, int64_t* preemptions) {
     std::mutex mutex;
     std::condition_variable changed;
-    int made = 0, asked = 0;
-    MaskThread masks([&](uint64_t, const absl::Status& status) {
+    size_t asked = 0;
+    std::vector<uint64_t> made;
+    MaskThread masks([&](uint64_t id, const absl::Status& status) {
       EXPECT_TRUE(status.ok()) << status;
       const std::lock_guard lock(mutex);
-      ++made;
+      made.push_back(id);
       changed.notify_all();
     });
     SchedulerLimits limits;
@@ -193,7 +195,9 @@ TEST(Constrained, APreemptedRequestGoesOnWithItsText) {
     while (scheduler.running() + scheduler.waiting() > 0) {
       {
         std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return made == asked; });
+        changed.wait(lock, [&] { return made.size() == asked; });
+        for (const uint64_t id : std::exchange(made, {})) scheduler.TakeMask(id, absl::OkStatus());
+        asked = 0;
       }
       const std::optional<StepPlan> plan = scheduler.PlanStep();
       StepResult result;

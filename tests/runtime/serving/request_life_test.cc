@@ -41,7 +41,6 @@ TEST(RequestLife, PassesEveryEventOnAndCountsIt) {
   TokenEvent last = Token(6, started);
   last.finish = FinishReason::kStop;
   life.Take(last);
-  metrics.ObserveTokens(gaps);
   EXPECT_EQ(told, (std::vector<int32_t>{5, 6}));
 
   const Samples samples = ParsePrometheus(metrics.Text());
