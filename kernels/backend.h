@@ -7,6 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/float_linear.h"
 #include "kernels/kv.h"
 #include "kernels/tensor.h"
 #include "kernels/ternary.h"
@@ -180,6 +181,22 @@ class Backend {
   virtual void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                          TensorView<const float> gate_scale, TensorView<const float> up_scale,
                          TensorView<float> y) = 0;
+
+  // Packs W for UniformLinear. Fails with kResourceExhausted, or with kInvalidArgument where the reader gives a code or a
+  // zero that has more bits than the format, or a scale that is not finite.
+  virtual absl::StatusOr<PackedUniform> PackUniform(const UniformFormat& format, int64_t outputs,
+                                                    int64_t inputs, UniformReader reader) = 0;
+  // y = x . W^T + bias, added to what is there when `add`; an output's bits depend on its row of x and of W alone. x is
+  // rounded to 15-bit integers, an absolute maximum per kInputSegment channels (docs/numerics.md), and multiplied exactly.
+  //                                     x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
+  virtual void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias,
+                             bool add, TensorView<float> y) = 0;
+  // The same of plain weights: sums as Head's.                  x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
+  virtual void DenseLinear(const DenseMatrix& w, TensorView<const float> x, TensorView<const float> bias,
+                           bool add, TensorView<float> y) = 0;
+  // y = silu(gate) * up, silu as GatedSilu's.                   gate, up, y [T, n]; y may be gate
+  virtual void SiluMultiply(TensorView<const float> gate, TensorView<const float> up,
+                            TensorView<float> y) = 0;
 
   // x += y.                                                     [T, n]
   virtual void Add(TensorView<const float> y, TensorView<float> x) = 0;
