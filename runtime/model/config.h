@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/float_linear.h"
 #include "parallel/sharding.h"
 
 namespace ternion {
@@ -20,6 +21,8 @@ enum class InputQuantization : uint8_t { kInt8, kInt4 };
 enum class WeightScale : uint8_t { kMultiply, kDivide };
 // kOffline: packed ternary weights with a scale. kOnline: bf16/f16/f32 weights, quantized when they are loaded.
 enum class WeightForm : uint8_t { kOffline, kOnline };
+// What linear layers multiply: trits and quantized inputs, or uniformly quantized or plain weights and float inputs.
+enum class WeightKind : uint8_t { kTernary, kUniform, kDense };
 
 // A model's architecture, from config.json (Hugging Face's names, docs/numerics.md for ours).
 struct ModelConfig {
@@ -31,6 +34,12 @@ struct ModelConfig {
   bool tied_embeddings = true;  // the head is the embedding
   WeightScale weight_scale = WeightScale::kMultiply;
   WeightForm weight_form = WeightForm::kOffline;
+  // A norm of its own before the quantizer of every linear layer; those of o_proj and down_proj are the sub-norms.
+  bool linear_norms = false;
+  WeightKind weight_kind = WeightKind::kTernary;
+  UniformFormat uniform;                   // kUniform
+  DenseType dense = DenseType::kBFloat16;  // kDense
+  bool qkv_bias = false;                   // q_proj, k_proj and v_proj; of float layers
   float rms_norm_eps = 1e-5f;
   float rope_theta = 1e4f;
   int64_t max_positions = 0;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -26,7 +27,9 @@ TernaryLayout DownLayout(const ModelConfig& config);
 
 // One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
 struct LayerWeights {
-  Buffer input_norm;     // [1, h]
+  Buffer input_norm;  // [1, h]
+  // A norm of each matrix's own behind input_norm and post_norm (ModelConfig::linear_norms), else empty: [1, h].
+  Buffer query_norm, key_norm, value_norm, gate_norm, up_norm;
   TernaryLinear qkv;     // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
   Buffer attn_sub_norm;  // [1, attention channels of all ranks]
   TernaryLinear o;       // OutputLayout [h, attention.size()]
@@ -37,11 +40,30 @@ struct LayerWeights {
   TernaryLinear down;    // DownLayout [h, ffn.size()]
 };
 
+// A shard of a layer whose inputs stay floats: y = x . W^T + bias.
+struct FloatLinear {
+  std::variant<PackedUniform, DenseMatrix> matrix;
+  Buffer bias;  // float32 [1, outputs]; empty where the model has none
+};
+
+// LayerWeights of a model whose activations are floats (ModelConfig::weight_kind is not kTernary).
+struct FloatLayerWeights {
+  Buffer input_norm;  // [1, h]
+  FloatLinear qkv;    // [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
+  FloatLinear o;      // [h, attention.size()]
+  Buffer post_norm;   // [1, h]
+  FloatLinear gate;   // [ffn.size(), h]
+  FloatLinear up;     // [ffn.size(), h]
+  FloatLinear down;   // [h, ffn.size()]
+};
+
 // What one rank holds of a model.
 struct StageWeights {
   LayerShard shard;
   Range layer_range;  // the stage's layers
+  // The layers, in one of these.
   std::vector<LayerWeights> layers;
+  std::vector<FloatLayerWeights> float_layers;
   Buffer embedding;   // bfloat16 [vocab shard, h]; on the first stage, and on the last when tied
   Buffer final_norm;  // float32 [1, h]; last stage
   Buffer head;        // bfloat16 [vocab shard, h]; last stage, empty when tied
