@@ -110,10 +110,10 @@ class GgufModel final : public WeightSource {
   GgufModel(GgufFile file, GgufConfig model) : file_(std::move(file)), model_(std::move(model)) {}
 
   const ModelConfig& config() const override { return model_.config; }
-  absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
-                                    LoadProgress progress) override {
+  absl::StatusOr<StageWeights> LoadParts(const ProcessGrid& grid, Backend& backend, LoadProgress progress,
+                                         PartTaker taker) override {
     GgufTensors tensors(file_, model_);
-    auto weights = LoadStage(tensors, model_.config, grid, backend, progress);
+    auto weights = LoadStage(tensors, model_.config, grid, backend, progress, taker);
     file_.mapped->Release(file_.mapped->bytes());
     return weights;
   }

@@ -97,10 +97,10 @@ class HuggingFaceCheckpoint final : public WeightSource {
       : config_(std::move(config)), index_(std::move(index)) {}
 
   const ModelConfig& config() const override { return config_; }
-  absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
-                                    LoadProgress progress) override {
+  absl::StatusOr<StageWeights> LoadParts(const ProcessGrid& grid, Backend& backend, LoadProgress progress,
+                                         PartTaker taker) override {
     HuggingFaceTensors tensors(index_, config_);
-    auto weights = LoadStage(tensors, config_, grid, backend, progress);
+    auto weights = LoadStage(tensors, config_, grid, backend, progress, taker);
     index_.ReleasePages();
     return weights;
   }

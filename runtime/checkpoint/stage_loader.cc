@@ -17,13 +17,14 @@ constexpr int64_t kTableChunk = 1 << 20;  // elements of a table that pass throu
 class StageLoader {
  public:
   StageLoader(ModelTensors& tensors, const ModelConfig& config, const ProcessGrid& grid, Backend& backend,
-              LoadProgress progress)
+              LoadProgress progress, PartTaker taker)
       : tensors_(tensors),
         config_(config),
         shape_(config.shape),
         grid_(grid),
         backend_(backend),
-        progress_(progress) {
+        progress_(progress),
+        taker_(taker) {
     const WeightMemory memory = PredictWeightMemory(config, grid);
     total_bytes_ = std::max<int64_t>(1, memory.ternary_bytes + memory.embedding_bytes);
     weights_.shard = ShardLayer(shape_, grid.tp, grid.tp_rank());
@@ -34,16 +35,20 @@ class StageLoader {
     const bool last = grid_.last_stage();
     if (grid_.first_stage() || (last && config_.tied_embeddings)) {
       TERNION_ASSIGN_OR_RETURN(weights_.embedding, LoadTable("model.embed_tokens"));
+      TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     for (int64_t layer = weights_.layer_range.begin; layer < weights_.layer_range.end; ++layer) {
       TERNION_RETURN_IF_ERROR(LoadLayer(absl::StrCat("model.layers.", layer, ".")));
+      TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     if (last) {
       TERNION_ASSIGN_OR_RETURN(weights_.final_norm,
                                LoadVector("model.norm", {0, shape_.hidden}, shape_.hidden));
+      TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     if (last && !config_.tied_embeddings) {
       TERNION_ASSIGN_OR_RETURN(weights_.head, LoadTable("lm_head"));
+      TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     return std::move(weights_);
   }
@@ -143,6 +148,7 @@ class StageLoader {
   const ProcessGrid& grid_;
   Backend& backend_;
   LoadProgress progress_;
+  PartTaker taker_;
   int64_t total_bytes_ = 0;
   int64_t done_bytes_ = 0;
   StageWeights weights_;
@@ -151,9 +157,10 @@ class StageLoader {
 }  // namespace
 
 absl::StatusOr<StageWeights> LoadStage(ModelTensors& tensors, const ModelConfig& config,
-                                       const ProcessGrid& grid, Backend& backend, LoadProgress progress) {
+                                       const ProcessGrid& grid, Backend& backend, LoadProgress progress,
+                                       PartTaker taker) {
   TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, grid.tp, grid.pp));
-  return StageLoader(tensors, config, grid, backend, progress).Load();
+  return StageLoader(tensors, config, grid, backend, progress, taker).Load();
 }
 
 }  // namespace ternion

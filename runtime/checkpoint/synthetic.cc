@@ -118,10 +118,10 @@ class SyntheticModel final : public WeightSource {
   explicit SyntheticModel(ModelConfig config) : config_(std::move(config)) {}
 
   const ModelConfig& config() const override { return config_; }
-  absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
-                                    LoadProgress progress) override {
+  absl::StatusOr<StageWeights> LoadParts(const ProcessGrid& grid, Backend& backend, LoadProgress progress,
+                                         PartTaker taker) override {
     SyntheticTensors tensors;
-    return LoadStage(tensors, config_, grid, backend, progress);
+    return LoadStage(tensors, config_, grid, backend, progress, taker);
   }
   std::string Digest() const override { return HexDigest(absl::StrCat("synthetic 1\n", config_.text)); }
 

@@ -27,6 +27,11 @@ LayerSizes SizesOfLayer(const ModelConfig& config, const LayerShard& shard) {
 
 }  // namespace
 
+absl::StatusOr<StageWeights> WeightSource::Load(const ProcessGrid& grid, Backend& backend,
+                                                LoadProgress progress) {
+  return LoadParts(grid, backend, progress, [](StageWeights&) { return absl::OkStatus(); });
+}
+
 WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid, bool cuda) {
   const LayerShard shard = ShardLayer(config.shape, grid.tp, grid.tp_rank());
   const LayerSizes layer = SizesOfLayer(config, shard);

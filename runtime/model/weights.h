@@ -72,6 +72,10 @@ struct StageWeights {
 // Called with the share that is done, 0 to 1.
 using LoadProgress = absl::FunctionRef<void(double done)>;
 
+// Called whenever a part of a stage has been made (the embedding, a layer, the final norm, the head) with all that is there
+// so far; may take parts out, so that they need not be in memory together. An error ends the load.
+using PartTaker = absl::FunctionRef<absl::Status(StageWeights& made)>;
+
 // Where a model's weights come from.
 class WeightSource {
  public:
@@ -79,8 +83,10 @@ class WeightSource {
   virtual const ModelConfig& config() const = 0;
   // Reads only what this rank needs. Errors: kNotFound (a file or tensor), kDataLoss (malformed), kInvalidArgument
   // (shape, dtype, a matrix of zeros), kResourceExhausted; each names the file and the tensor.
-  virtual absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend,
-                                            LoadProgress progress) = 0;
+  absl::StatusOr<StageWeights> Load(const ProcessGrid& grid, Backend& backend, LoadProgress progress);
+  // As Load, by parts in the order of the layers; what `taker` leaves is returned.
+  virtual absl::StatusOr<StageWeights> LoadParts(const ProcessGrid& grid, Backend& backend,
+                                                 LoadProgress progress, PartTaker taker) = 0;
   // Sixteen hex digits that two ranks share exactly when they read the same model: config, tensor names, shapes,
   // offsets and a sample of every tensor's bytes.
   virtual std::string Digest() const = 0;
