@@ -49,7 +49,7 @@ void PrintModel(const JobOptions& options, const WeightSource& source) {
                   ? absl::StrFormat(", %.0f %% of o_proj's inputs kept", 100 * config.attention_topk).c_str()
                   : "");
   std::printf("feed-forward     %s%s\n", config.activation == Activation::kRelu2 ? "ReLU^2" : "SiLU",
-              config.sub_norms ? ", sub-norms" : "");
+              config.sub_norms() ? ", sub-norms" : "");
   std::printf("parameters       %.1f M ternary, %.1f M in bfloat16\n",
               static_cast<double>(TernaryParameters(shape)) / 1e6, static_cast<double>(dense) / 1e6);
 }
@@ -119,7 +119,7 @@ absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
                 static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
                 shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
                 shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
-                static_cast<long long>(shard.ffn.end - 1), MiB(memory.ternary_bytes),
+                static_cast<long long>(shard.ffn.end - 1), MiB(memory.linear_bytes),
                 MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
                 MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), token_bytes);
   }
