@@ -29,6 +29,16 @@ typedef uint16_t Halves __attribute__((vector_size(2 * kLanes), aligned(2), may_
   return reinterpret_cast<Vec>(wide << 16);
 }
 
+// Widens IEEE half exactly.
+[[maybe_unused]] inline Vec LoadF16(const uint16_t* p) {
+  const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+  const Words magnitude = (wide & 0x7fffu) << 13;
+  // The exponent counts from -15 there and from -127 here; subnormal halves are subnormal floats until then.
+  const Words number = reinterpret_cast<Words>(reinterpret_cast<Vec>(magnitude) * 5.19229686e33f);
+  const Words bits = magnitude >= 0xf800000u ? magnitude | 0x7f800000u : number;
+  return reinterpret_cast<Vec>(bits | (wide & 0x8000u) << 16);
+}
+
 // Sixteen numbers in registers.
 constexpr int kVecsOf16 = 16 / kLanes;
 struct Sixteen {
