@@ -5,7 +5,7 @@ from transformers import BitNetForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.integrations.bitnet import BitLinear, pack_weights
 
 from make_model_goldens_common import (BY_COLUMNS, BY_ROWS, bitnet_config, is_matrix, llama_config, load, logits_by,
-                                       random_weights, write_folder, write_golden)
+                                       random_weights, to_half, write_folder, write_golden)
 
 
 def ternarize(weight):
@@ -27,13 +27,18 @@ def packed(weights, dtype, divide):
     return tensors
 
 
-def by_transformers(model_class, folder):
+def write_golden_of(model, folder, config, note):
+    norms = [weight for name, weight in model.named_parameters() if "norm" in name or name.endswith("_ln.weight")]
+    write_golden(folder, logits_by(model), config["vocab_size"], note, norms)
+
+
+def by_transformers(model_class, folder, config, note):
     """The stored values are exact in float32, where transformers keeps the dtype of some in spite of `dtype`."""
     model = torch.nn.Module.float(load(model_class, folder))
     for module in model.modules():
         if isinstance(module, BitLinear):
             module.dtype = torch.float32
-    return logits_by(model)
+    write_golden_of(model, folder, config, note)
 
 
 def write_bitnet_packed():
@@ -42,7 +47,7 @@ def write_bitnet_packed():
     config["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",
                                      "quantization_mode": "offline"}
     folder = write_folder("bitnet_packed", config, packed(random_weights(config, 1), torch.bfloat16, divide=False))
-    write_golden(folder, by_transformers(BitNetForCausalLM, folder), config["vocab_size"], "BitNetForCausalLM, offline")
+    by_transformers(BitNetForCausalLM, folder, config, "BitNetForCausalLM, offline")
 
 
 def write_bitnet_online():
@@ -52,7 +57,7 @@ def write_bitnet_online():
                                      "quantization_mode": "online"}
     tensors = {name: weight.bfloat16() for name, weight in random_weights(config, 2).items()}
     folder = write_folder("bitnet_online", config, tensors)
-    write_golden(folder, by_transformers(BitNetForCausalLM, folder), config["vocab_size"], "BitNetForCausalLM, online")
+    by_transformers(BitNetForCausalLM, folder, config, "BitNetForCausalLM, online")
 
 
 def write_llama_bitnet():
@@ -62,8 +67,7 @@ def write_llama_bitnet():
     config = llama_config("bfloat16")
     config["quantization_config"] = {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head"]}
     folder = write_folder("llama_bitnet", config, packed(random_weights(config, 3), torch.bfloat16, divide=True))
-    write_golden(folder, by_transformers(LlamaForCausalLM, folder), config["vocab_size"],
-                 "LlamaForCausalLM, bitlinear: the scale divides")
+    by_transformers(LlamaForCausalLM, folder, config, "LlamaForCausalLM, bitlinear: the scale divides")
 
 
 def write_falcon_e():
@@ -83,8 +87,7 @@ def write_falcon_e():
         norm = 0.5 + torch.rand(weights[name].shape[1], generator=generator)
         weights[name.removesuffix("weight") + "rms_norm.weight"] = norm
     folder = write_folder("falcon_e", config, packed(weights, torch.bfloat16, divide=False))
-    write_golden(folder, by_transformers(LlamaForCausalLM, folder), config["vocab_size"],
-                 "LlamaForCausalLM, autobitlinear, use_rms_norm")
+    by_transformers(LlamaForCausalLM, folder, config, "LlamaForCausalLM, autobitlinear, use_rms_norm")
 
 
 class Latent158(torch.nn.Module):
@@ -94,7 +97,7 @@ class Latent158(torch.nn.Module):
     def __init__(self, weight, norm=None, eps=0.0):
         super().__init__()
         self.trits, self.mean = ternarize(weight.float())
-        self.norm, self.eps = norm, eps
+        self.norm, self.eps = None if norm is None else torch.nn.Parameter(norm), eps
 
     def forward(self, x):
         if self.norm is not None:
@@ -111,7 +114,7 @@ def write_bitnet158_1bitllm():
     config = llama_config("float16", hidden=160, ffn=192, heads=8, kv_heads=8)
     del config["mlp_bias"]
     config |= {"architectures": ["BitnetForCausalLM"], "weight_bits": 1, "input_bits": 8, "tie_word_embeddings": True}
-    weights = {name: weight.half() for name, weight in random_weights(config, 5).items()}
+    weights = to_half(random_weights(config, 5))
     generator = torch.Generator().manual_seed(5)
     for layer in range(config["num_hidden_layers"]):
         for name, n in (("self_attn.inner_attn_ln", 160), ("mlp.ffn_layernorm", 192)):
@@ -132,7 +135,7 @@ def write_bitnet158_1bitllm():
                     norm = floats.get(f"{prefix}{norms.get(name)}.weight")
                     weight = weights[f"{prefix}{part}.{name}.weight"]
                     setattr(block, name, Latent158(weight, norm, config["rms_norm_eps"]))
-    write_golden(folder, logits_by(model), config["vocab_size"], "llama layer with Latent158 and sub-norms")
+    write_golden_of(model, folder, config, "llama layer with Latent158 and sub-norms")
 
 
 def write_trilm():
@@ -150,11 +153,11 @@ def write_trilm():
         # Means of equal shards of random weights are too alike to find an exchange of two.
         parts = [part * (1 + 0.5 * i) for i, part in enumerate(parts)]
         weights[name] = torch.cat([trits * mean for trits, mean in map(ternarize, parts)], dim)
-    tensors = {name: weight.half() for name, weight in weights.items()}
+    tensors = to_half(weights)
     for name, tensor in tensors.items():
         assert not is_matrix(name) or len(tensor.abs().unique()) == 1 + shards
     folder = write_folder("trilm", config, tensors)
-    write_golden(folder, by_transformers(LlamaForCausalLM, folder), config["vocab_size"],
+    write_golden(folder, logits_by(load(LlamaForCausalLM, folder)), config["vocab_size"],
                  "LlamaForCausalLM of the unpacked weights")
 
 

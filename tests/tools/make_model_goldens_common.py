@@ -77,6 +77,12 @@ def random_weights(config, seed):
     return weights
 
 
+def to_half(weights):
+    """Float16. The embedding and the head by way of bfloat16, in which Ternion holds them: what is compared is the rest."""
+    tables = ("model.embed_tokens.weight", "lm_head.weight")
+    return {name: (weight.bfloat16() if name in tables else weight).half() for name, weight in weights.items()}
+
+
 def is_matrix(name):
     return name.endswith("_proj.weight")
 
@@ -109,19 +115,45 @@ def write_json(path, content):
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-@torch.no_grad()
-def write_golden(folder, logits_of, vocab, note):
-    """prompt [T], logits [T, vocab], and a greedy continuation with its margins: top-1 minus top-2 logit."""
-    seed = int.from_bytes(folder.name.encode(), "little")
-    ids = np.random.default_rng(seed).integers(0, vocab, PROMPT).tolist()
-    golden = {"prompt": torch.tensor(ids, dtype=torch.int32), "logits": logits_of(ids).float().contiguous()}
+def continue_greedily(logits_of, ids):
+    """Ids and margins: the distance from the best to the second logit."""
     greedy, margins = [], []
     for _ in range(GREEDY):
         best = logits_of(ids + greedy)[-1].topk(2)
         greedy.append(int(best.indices[0]))
         margins.append(float(best.values[0] - best.values[1]))
-    golden["greedy"] = torch.tensor(greedy, dtype=torch.int32)
-    golden["greedy_margin"] = torch.tensor(margins)
+    return greedy, margins
+
+
+def is_robust(logits_of, ids, norms):
+    """Whether a change of all norms by their last bits changes the logits by no more than that. Where an input of a
+    quantizer lies on the border of two codes it would, by percents: two correct implementations differ there."""
+    before = logits_of(ids)
+    for draw in range(3):
+        kept = [norm.clone() for norm in norms]
+        generator = torch.Generator().manual_seed(draw)
+        for norm in norms:
+            norm *= 1 + 6e-7 * (torch.rand(norm.shape, generator=generator) - 0.5)
+        error = (logits_of(ids) - before).abs().max()
+        for norm, old in zip(norms, kept):
+            norm.copy_(old)
+        if error > 1e-5 * (before.max() - before.min()):
+            return False
+    return True
+
+
+@torch.no_grad()
+def write_golden(folder, logits_of, vocab, note, norms=()):
+    """prompt [T], logits [T, vocab], and a greedy continuation with its margins. `norms` of a model that quantizes its
+    activations: the prompt is then one whose logits do not hang on the last bit of a float."""
+    random = np.random.default_rng(int.from_bytes(folder.name.encode(), "little"))
+    while True:
+        ids = random.integers(0, vocab, PROMPT).tolist()
+        greedy, margins = continue_greedily(logits_of, ids)
+        if len(set(greedy)) > 3 and is_robust(logits_of, ids + greedy, norms):
+            break
+    golden = {"prompt": torch.tensor(ids, dtype=torch.int32), "logits": logits_of(ids).float().contiguous(),
+              "greedy": torch.tensor(greedy, dtype=torch.int32), "greedy_margin": torch.tensor(margins)}
     save_file(golden, folder / "golden.safetensors")
     spread = float(golden["logits"].max() - golden["logits"].min())
     size = sum(file.stat().st_size for file in folder.iterdir())

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from make_model_goldens_common import (is_matrix, llama_config, logits_by, qwen2_config, random_weights, write_folder,
-                                       write_golden)
+from make_model_goldens_common import (is_matrix, llama_config, logits_by, qwen2_config, random_weights, to_half,
+                                       write_folder, write_golden)
 
 
 def quantize(weight, bits, group, least_zero):
@@ -87,6 +87,7 @@ def write_gptq(name, seed, bits, group, checkpoint_format="gptq_v2", whole=False
     config = (qwen2_config if qwen2 else llama_config)("float16", ffn=256)
     config["tie_word_embeddings"] = False
     weights = random_weights(config, seed)
+    half = to_half(weights)
     tensors, floats = {}, {}
     for key, weight in weights.items():
         if is_matrix(key):
@@ -94,7 +95,7 @@ def write_gptq(name, seed, bits, group, checkpoint_format="gptq_v2", whole=False
                                             stored_less=int(checkpoint_format == "gptq"))
             tensors |= named
         else:
-            tensors[key] = weight.half()
+            tensors[key] = half[key]
             floats[key] = tensors[key].float()
     model_class, config_class = (Qwen2ForCausalLM, Qwen2Config) if qwen2 else (LlamaForCausalLM, LlamaConfig)
     model = model_class(config_class(**{k: v for k, v in config.items() if k not in ("architectures", "torch_dtype")}))
