@@ -27,7 +27,7 @@ absl::Status ReadBitNet(const JsonFields& quantization, ModelConfig& config) {
   }
   TERNION_ASSIGN_OR_RETURN(config.linear_norms, quantization.BoolOr("use_rms_norm", false));
   if (!config.linear_norms) return absl::OkStatus();
-  if (config.sub_norms()) {
+  if (!config.architecture->attn_sub_norm.empty()) {
     return quantization.Unsupported("use_rms_norm",
                                     "a model that has sub-norms has no norm in every linear layer");
   }
