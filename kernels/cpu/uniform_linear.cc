@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kTasksPerThread = 3;
 // Tiles whose sums a task holds before it stores them.
-constexpr int64_t kPassTiles = 4;
+constexpr int64_t kPassTiles = 8;
 
 const UniformKernels& SelectKernels(Isa isa) {
   switch (isa) {
