@@ -11,6 +11,7 @@
 #include "kernels/status.h"
 #include "runtime/checkpoint/gguf.h"
 #include "runtime/text/gguf_tokenizer.h"
+#include "runtime/text/sentencepiece_tokenizer.h"
 
 namespace ternion {
 namespace {
@@ -52,9 +53,11 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& option
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model) {
-  const std::filesystem::path json = std::filesystem::path(model) / "tokenizer.json";
+  const std::filesystem::path folder = model;
+  const std::filesystem::path json = folder / "tokenizer.json";
   std::error_code ignored;
   if (std::filesystem::exists(json, ignored)) return Tokenizer::Load(json);
+  if (std::filesystem::exists(folder / "tokenizer.model", ignored)) return LoadSentencePieceTokenizer(folder);
   TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(model));
   if (!gguf.has_value()) return Tokenizer::Load(json);
   TERNION_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
@@ -64,7 +67,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& mode
 std::filesystem::path ChatTemplateSource(const std::string& model) {
   const std::filesystem::path folder = model;
   std::error_code ignored;
-  for (const char* file : {"tokenizer.json", "chat_template.jinja", "tokenizer_config.json"}) {
+  for (const char* file :
+       {"tokenizer.json", "tokenizer.model", "chat_template.jinja", "tokenizer_config.json"}) {
     if (std::filesystem::exists(folder / file, ignored)) return folder;
   }
   const auto gguf = GgufOf(folder);

@@ -15,7 +15,7 @@ namespace ternion {
 // config.json, or a synthetic one.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
 
-// The tokenizer of a folder: its tokenizer.json, or else its .gguf file's; or that of a .gguf file.
+// The tokenizer of a folder: its tokenizer.json, or else its tokenizer.model, or else its .gguf file's; or that of a .gguf file.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model);
 
 // Where the same model's chat template is looked for (ChatTemplate::Open): the folder, or the .gguf file whose tokenizer is

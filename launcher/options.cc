@@ -77,8 +77,9 @@ std::string JobOptions::ModelName() const {
 }
 
 void AddJobOptions(CLI::App& command, JobOptions& options) {
-  command.add_option("MODEL", options.model,
-                     "folder with config.json, *.safetensors and tokenizer.json, or a .gguf file");
+  command.add_option(
+      "MODEL", options.model,
+      "folder with config.json, *.safetensors and tokenizer.json (or tokenizer.model), or a .gguf file");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
   AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")

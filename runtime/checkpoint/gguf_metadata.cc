@@ -143,4 +143,11 @@ absl::StatusOr<std::vector<int32_t>> GgufMetadata::Ints(std::string_view key) co
   return values;
 }
 
+absl::StatusOr<std::vector<float>> GgufMetadata::Floats(std::string_view key) const {
+  TERNION_ASSIGN_OR_RETURN(const Array* array, ArrayOf(key, {"f32"}, "it must be an array of 32-bit floats"));
+  std::vector<float> values(array->count);
+  if (!values.empty()) std::memcpy(values.data(), array->bytes.data(), array->bytes.size());
+  return values;
+}
+
 }  // namespace ternion
