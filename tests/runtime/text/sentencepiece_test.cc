@@ -147,6 +147,16 @@ TEST(SentencePiece, WritesWhatItReads) {
   EXPECT_FALSE(again.remove_extra_whitespaces);
 }
 
+// Quadratic work here would take minutes.
+TEST(SentencePiece, EncodesOneWordOfManyBytes) {
+  const auto tokenizer = Load();
+  for (const char* unit : {" ", "a", "=", "\u4f60"}) {
+    std::string text;
+    while (text.size() < 200000) text += unit;
+    EXPECT_EQ(tokenizer->Decode(*tokenizer->EncodePlain(text), false), text);
+  }
+}
+
 TEST(SentencePieceHostile, EveryCutIsRefusedOrSound) {
   for (size_t size = 0; size < Llama2().size(); size += 7) {
     const auto model = SentencePieceModel::Parse(Llama2().substr(0, size));
