@@ -16,6 +16,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/model/weights.h"
@@ -124,6 +125,22 @@ TEST_P(ModelGolden, LogitsAndGreedyIds) {
     EXPECT_EQ(std::max_element(row, row + static_cast<std::ptrdiff_t>(vocab)) - row, greedy[i])
         << "step " << i;
   }
+}
+
+// On a GPU values are rounded to float16 in attention, and a code of eight bits may turn over.
+TEST_P(ModelGolden, LogitsOnAGpu) {
+  if (CudaDeviceCount() == 0) GTEST_SKIP() << "no GPU";
+  const auto backend = MakeCudaBackend(0);
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  const auto source = Open(folder_);
+  ASSERT_TRUE(source.ok()) << source.status();
+  const auto want = Values<float>("logits");
+  const auto logits = WholeLogits(**source, Values<int32_t>("prompt"), **backend, KvFormat::kF16);
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  ASSERT_EQ(logits->size(), want.size());
+  const auto [least, most] = std::minmax_element(want.begin(), want.end());
+  const double spread = static_cast<double>(*most) - *least;
+  EXPECT_LE(LargestError(*logits, want), ((*source)->config().floats() ? 0.005 : 0.05) * spread);
 }
 
 INSTANTIATE_TEST_SUITE_P(Layouts, ModelGolden, testing::ValuesIn(kLayouts),
