@@ -187,7 +187,7 @@ class Backend {
   virtual absl::StatusOr<PackedUniform> PackUniform(const UniformFormat& format, int64_t outputs,
                                                     int64_t inputs, UniformReader reader) = 0;
   // y = x . W^T + bias, added to what is there when `add`; an output's bits depend on its row of x and of W alone. x is
-  // rounded to 15-bit integers, an absolute maximum per kInputSegment channels (docs/numerics.md), and multiplied exactly.
+  // rounded to 16-bit integers (docs/numerics.md); then the CPU and CUDA give the same bits. Rows not finite give NaN.
   //                                     x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
   virtual void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias,
                              bool add, TensorView<float> y) = 0;
