@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "kernels/range.h"
 #include "kernels/tensor.h"
+#include "kernels/uniform_sizes.h"
 
 namespace ternion {
 

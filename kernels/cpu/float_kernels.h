@@ -19,6 +19,7 @@ struct RowKernels {
   void (*add)(const float* y, int64_t n, float* x);
   void (*add_int32)(const int32_t* y, int64_t n, int32_t* x);
   void (*dequantize)(const int32_t* sums, float row_scale, const float* weight_scale, int64_t n, float* y);
+  void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* y);  // silu(gate) * up
   void (*rotate)(const float* cos, const float* sin, int64_t half, float* a, float* b);
 };
 
@@ -98,6 +99,9 @@ struct HeadKernels {
   // own.
   void (*logits)(const float* x, int64_t tokens, const uint16_t* table, int64_t words, int64_t h,
                  int64_t stride, float* logits);
+  // The same of IEEE halves.
+  void (*half_logits)(const float* x, int64_t tokens, const uint16_t* table, int64_t words, int64_t h,
+                      int64_t stride, float* logits);
 };
 
 // One row; the layout is told in wire_int8.cc and wire_int4.cc.

@@ -73,6 +73,13 @@ class CudaBackend final : public Backend {
   void GatedSilu(const PackedTernary& gate, const PackedTernary& up, QuantizedRows x,
                  TensorView<const float> gate_scale, TensorView<const float> up_scale,
                  TensorView<float> y) override;
+  absl::StatusOr<PackedUniform> PackUniform(const UniformFormat& format, int64_t outputs, int64_t inputs,
+                                            UniformReader reader) override;
+  void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias, bool add,
+                     TensorView<float> y) override;
+  void DenseLinear(const DenseMatrix& w, TensorView<const float> x, TensorView<const float> bias, bool add,
+                   TensorView<float> y) override;
+  void SiluMultiply(TensorView<const float> gate, TensorView<const float> up, TensorView<float> y) override;
   void Add(TensorView<const float> y, TensorView<float> x) override;
   void Maximum(TensorView<const float> y, TensorView<float> x) override;
   void ScaleRows(TensorView<const float> factor, TensorView<float> x) override;

@@ -1,5 +1,6 @@
 // Elementwise loops over one row, bound by memory or cache; the compiler vectorizes them as they stand.
 #include "kernels/cpu/float_kernels.h"
+#include "kernels/cpu/simd/exp.h"
 #include "kernels/cpu/simd/vec.h"
 
 namespace ternion::cpu::TERNION_ISA {
@@ -57,6 +58,10 @@ void Dequantize(const int32_t* sums, float row_scale, const float* weight_scale,
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(sums[i]) * (row_scale * weight_scale[i]);
 }
 
+void SiluMultiply(const float* gate, const float* up, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1.0f + Exp(-gate[i])) * up[i];
+}
+
 void Rotate(const float* cos, const float* sin, int64_t half, float* a, float* b) {
   for (int64_t i = 0; i < half; ++i) {
     const float left = a[i], right = b[i];
@@ -67,7 +72,7 @@ void Rotate(const float* cos, const float* sin, int64_t half, float* a, float* b
 
 }  // namespace
 
-const RowKernels kRowKernels = {WidenBf16, SumSquares, Normalize,  Multiply, Scale,
-                                Add,       AddInt32,   Dequantize, Rotate};
+const RowKernels kRowKernels = {WidenBf16, SumSquares, Normalize,  Multiply,     Scale,
+                                Add,       AddInt32,   Dequantize, SiluMultiply, Rotate};
 
 }  // namespace ternion::cpu::TERNION_ISA

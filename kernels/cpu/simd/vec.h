@@ -2,6 +2,14 @@
 
 #include <stdint.h>
 
+#if defined(__F16C__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
 // Vectors of the width that the instruction set has, as GCC's vector type: +, -, * and / round lane by lane
 // as the scalar operators do.
 namespace ternion::cpu::TERNION_ISA {
@@ -27,6 +35,22 @@ typedef uint16_t Halves __attribute__((vector_size(2 * kLanes), aligned(2), may_
 [[maybe_unused]] inline Vec LoadBf16(const uint16_t* p) {
   const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
   return reinterpret_cast<Vec>(wide << 16);
+}
+
+// Widens IEEE half exactly.
+[[maybe_unused]] inline Vec LoadF16(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+  const Words magnitude = (wide & 0x7fffu) << 13;
+  // The exponent counts from -15 there and from -127 here; subnormal halves are subnormal floats until then.
+  const Words number = reinterpret_cast<Words>(reinterpret_cast<Vec>(magnitude) * 5.19229686e33f);
+  const Words bits = magnitude >= 0xf800000u ? magnitude | 0x7f800000u : number;
+  return reinterpret_cast<Vec>(bits | (wide & 0x8000u) << 16);
+#endif
 }
 
 // Sixteen numbers in registers.

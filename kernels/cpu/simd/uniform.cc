@@ -1,0 +1,218 @@
+// Uniform weights times rounded rows: every segment of 32 channels exactly in integers, then scaled.
+//
+// A lane is an output, so no sum crosses lanes. One token, INT2: of a line four masks and eight vpdpbusd, whose other operand
+// is a quad of the input for all lanes; then some ten operations a segment. Several tokens share the masks.
+#include "kernels/cpu/float_kernels.h"
+#include "kernels/cpu/simd/round.h"
+#include "kernels/cpu/simd/uniform_dot.h"
+#include "kernels/cpu/simd/uniform_kernels.h"
+
+namespace ternion::cpu::TERNION_ISA {
+namespace {
+
+// Tokens that pass over a tile together: their sums stay in registers.
+#if defined(__AVX512F__)
+constexpr int kTileTokens = 3;
+#elif defined(__AVX2__)
+constexpr int kTileTokens = 2;
+#else
+constexpr int kTileTokens = 1;
+#endif
+// How far ahead lines are fetched (ternary_rows_avx512.cc).
+constexpr int64_t kAheadBytes = 8192;
+
+float SegmentMost(const float* x) {
+  int32_t most = 0;
+  for (int i = 0; i < kInputSegment; ++i) {
+    const int32_t magnitude = __builtin_bit_cast(int32_t, x[i]) & 0x7fffffff;
+    most = magnitude > most ? magnitude : most;
+  }
+  return __builtin_bit_cast(float, most);
+}
+
+void RoundInputs(const float* __restrict x, int64_t n, int64_t units, int8_t* __restrict high,
+                 int8_t* __restrict low, float* __restrict steps, float* __restrict sums) {
+  const int64_t segments = n / kInputSegment, all = units * kUnitSegments;
+  for (int64_t s = 0; s < segments; ++s) {
+    const float most = SegmentMost(x + s * kInputSegment);
+    const float bound = most < kInputFloor ? kInputFloor : most;
+    const float factor = static_cast<float>(kInputMost) / bound;
+    int32_t sum = 0;
+    for (int64_t i = s * kInputSegment; i < (s + 1) * kInputSegment; ++i) {
+      const int32_t code = ClippedRint(x[i] * factor, -kInputMost, kInputMost);
+      const int32_t upper = (code + 128) >> 8;
+      high[i] = static_cast<int8_t>(upper);
+      low[i] = static_cast<int8_t>(code - upper * 256);
+      sum += code;
+    }
+    steps[s] = bound / static_cast<float>(kInputMost);
+    sums[s] = static_cast<float>(sum);
+  }
+  for (int64_t i = n; i < all * kInputSegment; ++i) high[i] = low[i] = 0;
+  for (int64_t s = segments; s < all; ++s) steps[s] = sums[s] = 0;
+}
+
+// Of the codes of a unit: the lines of one part of a tile, kLanes outputs.
+template <int kBits>
+struct UnitCodes {
+  // Segments whose codes share a line, and lines of such segments.
+  static constexpr int kFields = kBits == 4 ? 2 : 4;
+  static constexpr int kHalves = static_cast<int>(kUnitSegments) / kFields;
+
+  const uint8_t* lines;
+
+  const uint8_t* line(int64_t i) const { return lines + i * kUniformLine; }
+  // How far the codes of a field are shifted to the left in what Field gives.
+  static constexpr int Shift(int field) { return kBits == 3 || !kFieldsStay ? 0 : kBits * field; }
+  // The codes of a quad in segment kFields * half + field; `low` is that quad's line of this half.
+  Words Field(Words low, int quad, int field) const {
+    if constexpr (kBits == 3) {
+      const Words third = LoadLine(line(kUniformQuads + quad / 2)) >> (quad % 2 * 4 + field);
+      return (low >> 2 * field & 0x03030303u) | (third & 0x01010101u) << 2;
+    }
+    constexpr uint32_t kMask = kBits == 4 ? 0x0f0f0f0fu : 0x03030303u;
+    return kFieldsStay ? low & kMask << kBits * field : low >> kBits * field & kMask;
+  }
+};
+
+// The scale and the zero of a part's outputs, group by group.
+class Groups {
+ public:
+  Groups(const UniformDots& work, const uint8_t* tile, int part)
+      : half_(work.half_scales), segments_(work.group_segments), group_(tile), part_(part * kLanes) {}
+
+  // To be called for every segment in ascending order.
+  void Advance() {
+    if (left_-- > 0) return;
+    left_ = segments_ - 1;
+    const uint8_t* const zeros = group_ + kUniformTile * (half_ ? 2 : 4);
+    scale = half_ ? LoadF16(reinterpret_cast<const uint16_t*>(group_) + part_)
+                  : Load(reinterpret_cast<const float*>(group_) + part_);
+    zero = __builtin_convertvector(*reinterpret_cast<const Bytes*>(zeros + part_), Vec);
+    __builtin_prefetch(group_ + kAheadBytes, 0, 2);
+    group_ = zeros + kUniformTile;
+  }
+
+  Vec scale = Vec();
+  Vec zero = Vec();
+
+ private:
+  typedef uint8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+  bool half_;
+  int64_t segments_;
+  const uint8_t* group_;
+  int part_;
+  int64_t left_ = 0;
+};
+
+// kTokens rows from `token` on, whose integers are multiplied with a tile's.
+template <int kTokens>
+struct InputRows {
+  InputRows(const UniformInputs& inputs, int64_t token) {
+    for (int t = 0; t < kTokens; ++t) {
+      high[t] = inputs.high + (token + t) * inputs.units * kUniformUnit;
+      low[t] = inputs.low + (token + t) * inputs.units * kUniformUnit;
+      steps[t] = inputs.steps + (token + t) * inputs.units * kUnitSegments;
+      sums[t] = inputs.sums + (token + t) * inputs.units * kUnitSegments;
+    }
+  }
+
+  const int8_t* high[kTokens];
+  const int8_t* low[kTokens];
+  const float* steps[kTokens];
+  const float* sums[kTokens];
+};
+
+// partial[t] += the segments of half a unit (or a whole one), from `segment` on.
+template <int kBits, int kTokens>
+inline __attribute__((always_inline)) void AddHalf(const UnitCodes<kBits>& codes, int half, int64_t segment,
+                                                   int64_t segments, const InputRows<kTokens>& x,
+                                                   Groups& groups, Vec* partial) {
+  constexpr int kFields = UnitCodes<kBits>::kFields;
+  Dots high[kFields][kTokens], low[kFields][kTokens];
+#pragma GCC unroll 8
+  for (int quad = 0; quad < kUniformQuads; ++quad) {
+    const uint8_t* const line = codes.line(half * kUniformQuads + quad);
+    const Words words = LoadLine(line);
+    __builtin_prefetch(line + kAheadBytes, 0, 2);
+#pragma GCC unroll 4
+    for (int f = 0; f < kFields; ++f) {
+      const Words field = codes.Field(words, quad, f);
+      const int64_t at = (segment + f) * kInputSegment + quad * 4;
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        high[f][t].Add(field, x.high[t] + at);
+        low[f][t].Add(field, x.low[t] + at);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int f = 0; f < kFields; ++f) {
+    if (segment + f >= segments) return;
+    groups.Advance();
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      const Ints sum = high[f][t].Total() * 256 + low[f][t].Total();
+      const Vec integer = __builtin_convertvector(sum >> codes.Shift(f), Vec);
+      const Vec exact = integer - groups.zero * x.sums[t][segment + f];
+      partial[t] += exact * x.steps[t][segment + f] * groups.scale;
+    }
+  }
+}
+
+// out[t] = the sums of one part of a tile, in the order of docs/numerics.md.
+template <int kBits, int kTokens>
+void DotPart(const UniformDots& work, const uint8_t* tile, int part, int64_t token, float* out,
+             int64_t stride) {
+  using Codes = UnitCodes<kBits>;
+  const InputRows<kTokens> x(work.inputs, token);
+  Groups groups(work, tile, part);
+  Vec partial[kUniformSums][kTokens] = {};
+  for (int64_t unit = 0; unit < work.inputs.units; ++unit) {
+    const Codes codes = {tile + work.groups_bytes + unit * kBits * 4 * kUniformLine + part * kLanes * 4};
+    for (int half = 0; half < Codes::kHalves; ++half) {
+      AddHalf<kBits, kTokens>(codes, half, unit * kUnitSegments + half * Codes::kFields, work.segments, x,
+                              groups, partial[unit % kUniformSums]);
+    }
+  }
+  for (int half = kUniformSums / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) {
+      for (int t = 0; t < kTokens; ++t) partial[i][t] += partial[i + half][t];
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) Store(partial[0][t], out + t * stride);
+}
+
+template <int kBits, int kTokens>
+int64_t DotTokens(const UniformDots& work, int64_t token) {
+  const int64_t outputs = work.tile_count * kUniformTile;
+  for (; token + kTokens <= work.inputs.tokens; token += kTokens) {
+    for (int64_t tile = 0; tile < work.tile_count; ++tile) {
+      for (int part = 0; part < kUniformTile / kLanes; ++part) {
+        DotPart<kBits, kTokens>(work, work.tiles + tile * work.tile_bytes, part, token,
+                                work.out + token * outputs + tile * kUniformTile + part * kLanes, outputs);
+      }
+    }
+  }
+  return token;
+}
+
+template <int kBits>
+void DotBits(const UniformDots& work) {
+  int64_t token = DotTokens<kBits, kTileTokens>(work, 0);
+  if constexpr (kTileTokens > 2) token = DotTokens<kBits, 2>(work, token);
+  if constexpr (kTileTokens > 1) DotTokens<kBits, 1>(work, token);
+}
+
+void DotTiles(const UniformDots& work) {
+  if (work.bits == 2) return DotBits<2>(work);
+  if (work.bits == 3) return DotBits<3>(work);
+  DotBits<4>(work);
+}
+
+}  // namespace
+
+const UniformKernels kUniformKernels = {RoundInputs, DotTiles};
+
+}  // namespace ternion::cpu::TERNION_ISA
