@@ -14,6 +14,7 @@ namespace ternion {
 
 // The forms of matrices in a rank's file.
 std::vector<int64_t> TernaryShape(TernaryPacking packing, TernaryLayout layout, MatrixForm form);
+std::vector<int64_t> UniformShape(const UniformFormat& format, MatrixForm form);
 
 // Writes what a walk shows it to a rank's file.
 class RankWriter final : public WeightVisitor {
@@ -63,6 +64,8 @@ class RankReader final : public WeightVisitor {
                                         const std::vector<int64_t>& shape);
   absl::Status Copy(const FileTensor& tensor, Buffer& buffer);
   absl::Status Repack(const FileTensor& tensor, TernaryLayout layout, MatrixForm form, PackedTernary& matrix);
+  absl::Status Repack(const FileTensor& tensor, const UniformFormat& format, MatrixForm form,
+                      PackedUniform& matrix);
   void Done(const FileTensor& tensor);
 
   const SafetensorsFile& file_;

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint/converted_rank.h"
 #include "runtime/checkpoint/digest.h"
 #include "runtime/checkpoint/packed_rows.h"
+#include "runtime/checkpoint/packed_uniform_rows.h"
 
 namespace ternion {
 namespace {
@@ -94,8 +95,14 @@ absl::Status RankReader::Ternary(const std::string& name, TernaryLayout layout, 
   return Copy(*tensor, matrix.data);
 }
 
-absl::Status RankReader::Uniform(const std::string& name, const UniformFormat&, MatrixForm, PackedUniform&) {
-  return absl::UnimplementedError(absl::StrCat(file_.path().string(), ": ", name, ": not yet"));
+absl::Status RankReader::Uniform(const std::string& name, const UniformFormat& format, MatrixForm form,
+                                 PackedUniform& matrix) {
+  TERNION_ASSIGN_OR_RETURN(const FileTensor* tensor, Get(name, DType::kU8, UniformShape(format, form)));
+  if (!IsCpu(backend_)) return Repack(*tensor, format, form, matrix);
+  matrix.format = format;
+  matrix.outputs = form.outputs;
+  matrix.inputs = form.inputs;
+  return Copy(*tensor, matrix.data);
 }
 
 absl::Status RankReader::Dense(const std::string& name, DenseType type, MatrixForm form,
@@ -144,6 +151,22 @@ absl::Status RankReader::Repack(const FileTensor& tensor, TernaryLayout layout, 
     UnpackFiveTrits(bytes + output * FiveTritBytes(form.inputs), codes);
   };
   auto packed = backend_.PackTernary(layout, form.outputs, form.inputs, read);
+  if (!packed.ok()) {
+    return absl::Status(packed.status().code(),
+                        absl::StrCat(tensor.Where(), ": ", packed.status().message()));
+  }
+  matrix = *std::move(packed);
+  Done(tensor);
+  return absl::OkStatus();
+}
+
+absl::Status RankReader::Repack(const FileTensor& tensor, const UniformFormat& format, MatrixForm form,
+                                PackedUniform& matrix) {
+  const auto* tiles = reinterpret_cast<const uint8_t*>(tensor.data.data());
+  const auto read = [&](Range outputs, const UniformRows& rows) {
+    ReadPackedUniform(format, form.inputs, tiles, outputs, rows);
+  };
+  auto packed = backend_.PackUniform(format, form.outputs, form.inputs, read);
   if (!packed.ok()) {
     return absl::Status(packed.status().code(),
                         absl::StrCat(tensor.Where(), ": ", packed.status().message()));

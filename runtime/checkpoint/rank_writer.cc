@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cpu/ternary_layout.h"
+#include "kernels/cpu/uniform_layout.h"
 #include "kernels/status.h"
 #include "runtime/checkpoint/converted_rank.h"
 #include "runtime/checkpoint/digest.h"
@@ -23,6 +24,10 @@ std::vector<int64_t> TernaryShape(TernaryPacking packing, TernaryLayout layout, 
     return {form.outputs, cpu::RowGroups(form.inputs), cpu::kLineBytes};
   }
   return {cpu::Strips(form.outputs), form.inputs, cpu::kLineBytes};
+}
+
+std::vector<int64_t> UniformShape(const UniformFormat& format, MatrixForm form) {
+  return {cpu::UniformTiles(form.outputs), cpu::LayoutOf(format, form.inputs).TileBytes()};
 }
 
 absl::Status RankWriter::Floats(const std::string& name, int64_t n, Buffer& values) {
@@ -47,14 +52,15 @@ absl::Status RankWriter::Ternary(const std::string& name, TernaryLayout layout, 
     rows.Read(output, absl::MakeSpan(codes));
     PackFiveTrits(codes, packed.data() + output * row_bytes);
   }
-  return Add(name, DType::kU8, std::move(shape), {reinterpret_cast<const std::byte*>(packed.data()), packed.size()});
+  return Add(name, DType::kU8, std::move(shape),
+             {reinterpret_cast<const std::byte*>(packed.data()), packed.size()});
 }
 
 absl::Status RankWriter::Uniform(const std::string& name, const UniformFormat& format, MatrixForm form,
                                  PackedUniform& matrix) {
   CHECK(matrix.format == format && matrix.outputs == form.outputs && matrix.inputs == form.inputs,
         "a matrix has the form that config and grid give it");
-  return Add(name, DType::kU8, {static_cast<int64_t>(matrix.data.bytes())}, BytesOf(matrix.data));
+  return Add(name, DType::kU8, UniformShape(format, form), BytesOf(matrix.data));
 }
 
 absl::Status RankWriter::Dense(const std::string& name, DenseType type, MatrixForm form,
