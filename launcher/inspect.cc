@@ -105,7 +105,7 @@ void PrintRank(const JobOptions& options, const ModelConfig& config, const Grid&
               static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
               shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
               shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
-              static_cast<long long>(shard.ffn.end - 1), MiB(memory.ternary_bytes),
+              static_cast<long long>(shard.ffn.end - 1), MiB(memory.linear_bytes),
               MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
               MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), token_bytes);
 }
@@ -130,7 +130,7 @@ nlohmann::ordered_json RankJson(const JobOptions& options, const ModelConfig& co
           {"heads", {shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads}},
           {"kv_heads", shard.heads.kv_heads},
           {"ffn", {shard.ffn.begin, shard.ffn.end}},
-          {"linear_bytes", memory.ternary_bytes},
+          {"linear_bytes", memory.linear_bytes},
           {"table_bytes", memory.embedding_bytes},
           {"other_bytes", memory.other_bytes},
           {"activation_bytes", Workspace::Bytes(config, shard, options.max_batch_tokens)}};

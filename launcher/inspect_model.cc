@@ -45,6 +45,12 @@ std::string TernaryText(const ModelConfig& config, bool converted) {
   return text;
 }
 
+std::string GroupText(const ModelConfig& config) {
+  if (config.uniform.group != 0) return absl::StrCat("groups of ", config.uniform.group);
+  return config.row_scales == 1 ? "a scale for each row"
+                                : absl::StrCat(config.row_scales, " scales for each row");
+}
+
 std::string QuantizationText(const ModelConfig& config, bool converted) {
   switch (config.weight_kind) {
     case WeightKind::kTernary:
@@ -61,9 +67,9 @@ std::string QuantizationText(const ModelConfig& config, bool converted) {
 
 std::string FeedForwardText(const ModelConfig& config) {
   return absl::StrCat(config.activation == Activation::kRelu2 ? "ReLU^2" : "SiLU",
-                      config.sub_norms ? ", sub-norms" : "",
+                      config.sub_norms() ? ", sub-norms" : "",
                       config.linear_norms ? ", a norm before every linear layer" : "",
-                      config.qkv_bias ? ", biases of queries, keys and values" : "");
+                      config.architecture->qkv_bias ? ", biases of queries, keys and values" : "");
 }
 
 void PrintConverted(const ConvertedManifest& manifest) {
@@ -94,7 +100,7 @@ ModelFacts FactsOf(const JobOptions& options, const WeightSource& source) {
   facts.table_parameters = config.shape.vocab * config.shape.hidden * (config.tied_embeddings ? 1 : 2);
   const WeightMemory memory = PredictWeightMemory(config, {});
   facts.linear_bits =
-      8 * static_cast<double>(memory.ternary_bytes) / static_cast<double>(facts.linear_parameters);
+      8 * static_cast<double>(memory.linear_bytes) / static_cast<double>(facts.linear_parameters);
   facts.all_bits = 8 * static_cast<double>(memory.total()) /
                    static_cast<double>(facts.linear_parameters + facts.table_parameters);
   if (options.synthetic.empty() && IsConverted(options.model)) {

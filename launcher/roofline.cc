@@ -14,7 +14,7 @@ int64_t StepBytes(const ModelConfig& config, const ProcessGrid& grid, KvFormat f
   const int64_t layers = StageLayers(shape, grid.pp, grid.stage()).size();
   const int64_t table = shard.vocab.size() * shape.hidden * static_cast<int64_t>(sizeof(BFloat16));
   const int64_t cached = layers * positions * KvCache::BlockBytes(format, shard.heads) / kKvBlockTokens;
-  return weights.ternary_bytes + weights.other_bytes + (grid.last_stage() ? table : 0) + cached;
+  return weights.linear_bytes + weights.other_bytes + (grid.last_stage() ? table : 0) + cached;
 }
 
 double RooflineSeconds(const ModelConfig& config, int tp, int pp, KvFormat format, int64_t positions,

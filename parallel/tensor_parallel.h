@@ -107,6 +107,8 @@ class TensorParallel {
 
   // Sum over ranks of int32 partial sums.                        partial [T, n] -> sum [owned, n]
   absl::Status ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum);
+  // The same of float partial sums, added in rank order.         partial [T, n] -> sum [owned, n]
+  absl::Status ReduceFloats(TensorView<const float> partial, TensorView<float> sum);
   // Sum over ranks of float rows, each rank's (its own too) rounded to int8 or int4 once, decoded and added
   // in rank order; `extra` is one float a row that travels with it unrounded and is summed in rank order
   // (null: none).
@@ -118,6 +120,8 @@ class TensorParallel {
   // no-op copy when one-shot.                                          mine [owned, n] -> all [T, n]
   absl::Status GatherCodes(bool int4, BasicQuantizedRows<const int8_t, const float> mine, QuantizedRows all);
 
+  // Owned rows of floats -> all T rows on every rank; `mine` may lie in `all`.      mine [owned, n] -> all [T, n]
+  absl::Status GatherFloats(TensorView<const float> mine, TensorView<float> all);
   // Every rank's columns of all T rows, side by side in rank order.   mine [T, c_r] -> all [T, sum c_r];
   // columns[r] = c_r.
   absl::Status GatherColumns(TensorView<const float> mine, absl::Span<const int64_t> columns,
@@ -152,6 +156,9 @@ class TensorParallel {
  private:
   TensorParallel() = default;
 
+  // Brings every rank's block of the owned rows of `partial`, of 4 bytes an element, to recv_.   [tp * owned, n]
+  template <typename T>
+  absl::StatusOr<TensorView<T>> ExchangePartialSums(TensorView<const T> partial);
   // Brings every rank's block of the rows this rank owns to recv_, in rank order; a block of n rows takes
   // block_bytes(n). `send` holds a block for every owner, or the one block of all rows when one-shot.
   absl::Status ExchangeRowBlocks(const std::byte* send, int64_t tokens,

@@ -75,6 +75,23 @@ absl::Status TensorParallel::GatherCodes(bool int4, BasicQuantizedRows<const int
   return absl::OkStatus();
 }
 
+absl::Status TensorParallel::GatherFloats(TensorView<const float> mine, TensorView<float> all) {
+  CHECK(mine.rows() == OwnedRows(all.rows()).size() && mine.cols() == all.cols(),
+        "the owned rows are gathered");
+  if (!sequence_parallel(all.rows())) {
+    if (mine.data() != all.data()) backend_->Copy(all.data(), mine.data(), mine.bytes());
+    return absl::OkStatus();
+  }
+  std::vector<size_t> counts;
+  for (const Range& rows : OwnedByEach(all.rows())) {
+    counts.push_back(static_cast<size_t>(rows.size() * all.cols()) * sizeof(float));
+  }
+  TERNION_RETURN_IF_ERROR(Reserve(send_, mine.bytes()));
+  backend_->Copy(send_.data(), mine.data(), mine.bytes());
+  return CountedAllGather(*group_, FrontOf(send_, mine.bytes()), counts, AsWritableBytes(all),
+                          counters_->gather);
+}
+
 absl::Status TensorParallel::GatherColumns(TensorView<const float> mine, absl::Span<const int64_t> columns,
                                            TensorView<float> all) {
   CHECK(columns.size() == static_cast<size_t>(size()) && mine.cols() == columns[rank()],

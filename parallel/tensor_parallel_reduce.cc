@@ -8,6 +8,14 @@
 
 namespace ternion {
 
+template <typename T>
+absl::StatusOr<TensorView<T>> TensorParallel::ExchangePartialSums(TensorView<const T> partial) {
+  const int64_t row_bytes = partial.cols() * static_cast<int64_t>(sizeof(T));
+  TERNION_RETURN_IF_ERROR(ExchangeRowBlocks(AsBytes(partial).data(), partial.rows(),
+                                            [&](int64_t rows) { return rows * row_bytes; }));
+  return recv_.As<T>(size() * OwnedRows(partial.rows()).size(), partial.cols());
+}
+
 absl::Status TensorParallel::ReduceExact(TensorView<const int32_t> partial, TensorView<int32_t> sum) {
   const int64_t owned = OwnedRows(partial.rows()).size();
   CHECK(sum.rows() == owned && sum.cols() == partial.cols(), "a sum has the owned rows of the partial sums");
@@ -15,12 +23,19 @@ absl::Status TensorParallel::ReduceExact(TensorView<const int32_t> partial, Tens
     backend_->Copy(sum.data(), partial.data(), partial.bytes());
     return absl::OkStatus();
   }
-  const int64_t row_bytes = partial.cols() * static_cast<int64_t>(sizeof(int32_t));
-  TERNION_RETURN_IF_ERROR(ExchangeRowBlocks(AsBytes(partial).data(), partial.rows(),
-                                            [&](int64_t rows) { return rows * row_bytes; }));
-  const TensorView<int32_t> shares = recv_.As<int32_t>(size() * owned, partial.cols());  // [tp * owned, n]
+  TERNION_ASSIGN_OR_RETURN(const TensorView<int32_t> shares, ExchangePartialSums(partial));
   backend_->Copy(sum.data(), shares.data(), sum.bytes());
   for (int r = 1; r < size(); ++r) backend_->AddInt32(shares.Rows(r * owned, (r + 1) * owned), sum);
+  return absl::OkStatus();
+}
+
+absl::Status TensorParallel::ReduceFloats(TensorView<const float> partial, TensorView<float> sum) {
+  const int64_t owned = OwnedRows(partial.rows()).size();
+  CHECK(size() > 1, "a sum of floats is between ranks");
+  CHECK(sum.rows() == owned && sum.cols() == partial.cols(), "a sum has the owned rows of the partial sums");
+  TERNION_ASSIGN_OR_RETURN(const TensorView<float> shares, ExchangePartialSums(partial));
+  backend_->Copy(sum.data(), shares.data(), sum.bytes());
+  for (int r = 1; r < size(); ++r) backend_->Add(shares.Rows(r * owned, (r + 1) * owned), sum);
   return absl::OkStatus();
 }
 

@@ -123,6 +123,7 @@ class Conversion {
     manifest_.packing = options.packing;
     manifest_.source = options.name;
     manifest_.source_digest = source.Digest();
+    manifest_.weights = FormatOf(source.config());
     manifest_.tp = options.tp;
     manifest_.pp = options.pp;
   }
@@ -188,7 +189,7 @@ class Conversion {
       if (finished[rank].has_value()) continue;
       const WeightMemory memory = PredictWeightMemory(source_.config(), Grid(rank));
       const double share = options_.packing == TernaryPacking::kFiveTrits ? 0.8 : 1.0;
-      needed += static_cast<double>(memory.ternary_bytes) * share +
+      needed += static_cast<double>(memory.linear_bytes) * share +
                 static_cast<double>(memory.embedding_bytes + memory.other_bytes);
     }
     std::error_code error;

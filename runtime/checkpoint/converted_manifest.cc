@@ -39,6 +39,22 @@ json TensorsJson(const std::vector<WrittenTensor>& tensors) {
   return list;
 }
 
+json WeightsJson(const WeightsFormat& weights) {
+  switch (weights.kind) {
+    case WeightKind::kTernary:
+      return {{"kind", "ternary"}};
+    case WeightKind::kUniform:
+      return {{"kind", "uniform"},
+              {"bits", weights.uniform.bits},
+              {"group", weights.uniform.group},
+              {"row_scales", weights.row_scales},
+              {"scale", weights.uniform.scale == ScaleType::kFloat16 ? "F16" : "F32"}};
+    case WeightKind::kDense:
+      return {{"kind", "dense"}, {"dtype", weights.dense == DenseType::kFloat16 ? "F16" : "BF16"}};
+  }
+  return {};
+}
+
 json ToDocument(const ConvertedManifest& manifest) {
   json document = {{"format", kFormat},
                    {"version", kVersion},
@@ -46,6 +62,7 @@ json ToDocument(const ConvertedManifest& manifest) {
                    {"source", {{"name", manifest.source}, {"digest", manifest.source_digest}}},
                    {"tp", manifest.tp},
                    {"pp", manifest.pp},
+                   {"weights", WeightsJson(manifest.weights)},
                    {"ranks", json::array()},
                    {"files", json::array()}};
   for (const RankFile& rank : manifest.ranks) {
@@ -111,6 +128,11 @@ class Node {
     if (found == nullptr || !found->is_array()) return Wrong(field, "a list");
     return found;
   }
+  absl::StatusOr<Node> Object(const char* field) const {
+    const json* found = Find(field);
+    if (found == nullptr || !found->is_object()) return Wrong(field, "an object");
+    return Node(*found, absl::StrCat(where_, ": ", field));
+  }
   Node Item(const char* field, size_t i) const {
     return {(*Find(field))[i], absl::StrCat(where_, ": ", field, "[", i, "]")};
   }
@@ -166,6 +188,34 @@ absl::StatusOr<KeptFile> ReadFile(const Node& node) {
   return file;
 }
 
+absl::StatusOr<WeightsFormat> ReadUniformFormat(const Node& node) {
+  constexpr int64_t kMostGroup = int64_t{1} << 20, kGroupUnit = 32;
+  WeightsFormat weights;
+  weights.kind = WeightKind::kUniform;
+  TERNION_ASSIGN_OR_RETURN(const int64_t bits, node.Count("bits", 2, 4));
+  weights.uniform.bits = static_cast<int>(bits);
+  TERNION_ASSIGN_OR_RETURN(weights.uniform.group, node.Count("group", 0, kMostGroup));
+  if (weights.uniform.group % kGroupUnit != 0) return node.Wrong("group", "a multiple of 32");
+  TERNION_ASSIGN_OR_RETURN(weights.row_scales, node.Count("row_scales", 1, kMostRanks));
+  TERNION_ASSIGN_OR_RETURN(const std::string scale, node.String("scale"));
+  if (scale != "F16" && scale != "F32") return node.Wrong("scale", "\"F16\" or \"F32\"");
+  weights.uniform.scale = scale == "F16" ? ScaleType::kFloat16 : ScaleType::kFloat32;
+  return weights;
+}
+
+absl::StatusOr<WeightsFormat> ReadWeights(const Node& node) {
+  TERNION_ASSIGN_OR_RETURN(const std::string kind, node.String("kind"));
+  if (kind == "uniform") return ReadUniformFormat(node);
+  WeightsFormat weights;
+  if (kind == "ternary") return weights;
+  if (kind != "dense") return node.Wrong("kind", "\"ternary\", \"uniform\" or \"dense\"");
+  weights.kind = WeightKind::kDense;
+  TERNION_ASSIGN_OR_RETURN(const std::string dtype, node.String("dtype"));
+  if (dtype != "F16" && dtype != "BF16") return node.Wrong("dtype", "\"F16\" or \"BF16\"");
+  weights.dense = dtype == "F16" ? DenseType::kFloat16 : DenseType::kBFloat16;
+  return weights;
+}
+
 absl::Status CheckVersion(const Node& node, std::string_view where) {
   TERNION_ASSIGN_OR_RETURN(const std::string format, node.String("format"));
   if (format != kFormat) return node.Wrong("format", absl::StrCat("\"", kFormat, "\""));
@@ -186,12 +236,13 @@ absl::StatusOr<ConvertedManifest> ReadDocument(const json& document, std::string
     return node.Wrong("packing", "\"cpu\" or \"five-trits\"");
   }
   manifest.packing = five ? TernaryPacking::kFiveTrits : TernaryPacking::kCpu;
-  if (node.Find("source") == nullptr) return node.Wrong("source", "an object");
-  const Node source(*node.Find("source"), absl::StrCat(ToAbsl(where), ": source"));
+  TERNION_ASSIGN_OR_RETURN(const Node source, node.Object("source"));
   TERNION_ASSIGN_OR_RETURN(manifest.source, source.String("name"));
   TERNION_ASSIGN_OR_RETURN(manifest.source_digest, source.Hex("digest", kXxhDigits));
   TERNION_ASSIGN_OR_RETURN(manifest.tp, node.Count("tp", 1, kMostRanks));
   TERNION_ASSIGN_OR_RETURN(manifest.pp, node.Count("pp", 1, kMostRanks));
+  TERNION_ASSIGN_OR_RETURN(const Node weights, node.Object("weights"));
+  TERNION_ASSIGN_OR_RETURN(manifest.weights, ReadWeights(weights));
   TERNION_ASSIGN_OR_RETURN(const json* ranks, node.List("ranks"));
   for (size_t i = 0; i < ranks->size(); ++i) {
     TERNION_ASSIGN_OR_RETURN(RankFile rank, ReadRank(node.Item("ranks", i)));
@@ -213,6 +264,17 @@ absl::StatusOr<ConvertedManifest> ReadDocument(const json& document, std::string
 
 std::string_view PackingName(TernaryPacking packing) {
   return packing == TernaryPacking::kCpu ? "cpu" : "five-trits";
+}
+
+WeightsFormat FormatOf(const ModelConfig& config) {
+  WeightsFormat weights;
+  weights.kind = config.weight_kind;
+  if (config.weight_kind == WeightKind::kUniform) {
+    weights.uniform = config.uniform;
+    weights.row_scales = config.row_scales;
+  }
+  if (config.weight_kind == WeightKind::kDense) weights.dense = config.dense;
+  return weights;
 }
 
 std::string ConvertedManifest::Digest() const { return Sha256Of(Text(ToDocument(*this))); }

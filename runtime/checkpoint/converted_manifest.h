@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/checkpoint/safetensors_writer.h"
+#include "runtime/model/config.h"
 
 namespace ternion {
 
@@ -19,6 +20,17 @@ enum class TernaryPacking : uint8_t {
   kFiveTrits,  // by rows, five weights a byte; packed when they are loaded
 };
 std::string_view PackingName(TernaryPacking packing);  // "cpu", "five-trits"
+
+// What linear layers multiply, which a config.json does not always tell.
+struct WeightsFormat {
+  WeightKind kind = WeightKind::kTernary;
+  UniformFormat uniform;                   // kUniform, as ModelConfig has it
+  int64_t row_scales = 1;                  // likewise
+  DenseType dense = DenseType::kBFloat16;  // kDense
+
+  bool operator==(const WeightsFormat&) const = default;
+};
+WeightsFormat FormatOf(const ModelConfig& config);
 
 // What a rank's file holds.
 struct RankFile {
@@ -47,6 +59,7 @@ struct ConvertedManifest {
   std::string source_digest;  // WeightSource::Digest
   int tp = 1;
   int pp = 1;
+  WeightsFormat weights;
   std::vector<RankFile> ranks;  // of all tp * pp
   std::vector<KeptFile> files;
 

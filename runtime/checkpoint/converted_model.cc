@@ -54,7 +54,7 @@ class ConvertedModel final : public WeightSource {
       TERNION_RETURN_IF_ERROR(taker(weights));
     }
     for (int64_t index = walk.layers().begin; index < walk.layers().end; ++index) {
-      if (config_.weight_kind == WeightKind::kTernary) {
+      if (!config_.floats()) {
         TERNION_RETURN_IF_ERROR(walk.Layer(index, weights.layers.emplace_back()));
       } else {
         TERNION_RETURN_IF_ERROR(walk.Layer(index, weights.float_layers.emplace_back()));
@@ -71,6 +71,20 @@ class ConvertedModel final : public WeightSource {
   const ConvertedManifest manifest_;
   const ModelConfig config_;
 };
+
+// The source's tensors had told what its config.json does not.
+absl::Status CompleteConfig(const std::filesystem::path& folder, const WeightsFormat& weights,
+                            ModelConfig& config) {
+  if (config.floats() != (weights.kind != WeightKind::kTernary)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        (folder / kManifestFile).string(), ": has weights of another kind than its config.json tells of"));
+  }
+  config.weight_kind = weights.kind;
+  config.uniform = weights.uniform;
+  config.row_scales = weights.row_scales;
+  config.dense = weights.dense;
+  return absl::OkStatus();
+}
 
 // One line for each tensor of a rank's file whose bytes are not what they were.
 void CompareTensors(const SafetensorsFile& file, const RankFile& rank, absl::FunctionRef<void(size_t)> read,
@@ -105,6 +119,7 @@ absl::StatusOr<ConvertedManifest> ReadFolderManifest(const std::filesystem::path
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenConverted(const std::filesystem::path& folder) {
   TERNION_ASSIGN_OR_RETURN(ConvertedManifest manifest, ReadFolderManifest(folder));
   TERNION_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(folder / "config.json"));
+  TERNION_RETURN_IF_ERROR(CompleteConfig(folder, manifest.weights, config));
   return std::make_unique<ConvertedModel>(folder, std::move(manifest), std::move(config));
 }
 

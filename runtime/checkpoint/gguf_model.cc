@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/check.h"
 #include "kernels/status.h"
 #include "runtime/checkpoint/digest.h"
 #include "runtime/checkpoint/floats.h"
@@ -30,6 +31,17 @@ class GgufTensors final : public ModelTensors {
     const bool rotated = absl::EndsWith(name, ".q_proj") || absl::EndsWith(name, ".k_proj");
     if (!rotated || !model_.architecture->interleaved_rope) return reader;
     return HalvesOfInterleaved(std::move(reader), model_.config.shape.head_dim);
+  }
+
+  // ReadGgufConfig makes models of ternary matrices alone.
+  absl::StatusOr<std::unique_ptr<UniformMatrix>> Uniform(const std::string&, int64_t, int64_t) override {
+    CHECK(false, "a GGUF model here has no uniformly quantized matrices");
+  }
+  absl::Status Dense(const std::string&, int64_t, int64_t, Range, Range, absl::Span<uint16_t>) override {
+    CHECK(false, "a GGUF model here has no plain matrices");
+  }
+  absl::Status Bias(const std::string&, int64_t, Range, absl::Span<float>) override {
+    CHECK(false, "a GGUF model here has no biases");
   }
 
   absl::Status Vector(const std::string& name, int64_t n, Range part, absl::Span<float> out) override {

@@ -164,7 +164,13 @@ absl::StatusOr<std::vector<int32_t>> JsonFields::Ids(std::string_view field, int
 absl::StatusOr<JsonFields> JsonFields::Object(std::string_view field) const {
   const json* value = Find(field);
   if (value == nullptr || !value->is_object()) return Wrong(field, "it must be a JSON object");
-  return JsonFields(*value, absl::StrCat(where_, ": ", ToAbsl(field)));
+  return JsonFields(*value, absl::StrCat(where_, ": ", ToAbsl(NameOf(field))));
+}
+
+std::string_view JsonFields::NameOf(std::string_view field) const {
+  if (names_ == nullptr) return field;
+  const auto name = names_->find(field);
+  return name == names_->end() ? field : name->second;
 }
 
 absl::Status JsonFields::Wrong(std::string_view field, std::string_view right) const {
@@ -177,11 +183,8 @@ absl::Status JsonFields::Unsupported(std::string_view field, std::string_view ri
 
 std::string JsonFields::Describe(std::string_view field, std::string_view right) const {
   const json* value = Find(field);
-  if (names_ != nullptr) {
-    if (const auto name = names_->find(field); name != names_->end()) field = name->second;
-  }
-  return absl::StrCat(where_, ": ", ToAbsl(field), value == nullptr ? " is missing" : " is " + Shown(*value),
-                      "; ", ToAbsl(right));
+  return absl::StrCat(where_, ": ", ToAbsl(NameOf(field)),
+                      value == nullptr ? " is missing" : " is " + Shown(*value), "; ", ToAbsl(right));
 }
 
 }  // namespace ternion

@@ -55,6 +55,7 @@ class JsonFields {
  private:
   JsonFields(const nlohmann::json& value, std::string_view where, const Names* names = nullptr)
       : value_(&value), where_(where), names_(names) {}
+  std::string_view NameOf(std::string_view field) const;
   std::string Describe(std::string_view field, std::string_view right) const;
 
   const nlohmann::json* value_;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/float_linear.h"
 #include "kernels/tensor.h"
 #include "parallel/sharding.h"
 
@@ -27,6 +28,20 @@ class TernaryReader {
   virtual std::string Where() const = 0;
 };
 
+// One whole uniformly quantized matrix of a model, read by blocks of output channels.
+class UniformMatrix {
+ public:
+  virtual ~UniformMatrix() = default;
+
+  // What lies between output channels `outputs` and input channels `inputs`, which `rows` has in groups of `group` channels:
+  // whole groups of the matrix, or parts of equal size of them.
+  virtual void Read(Range outputs, Range inputs, int64_t group, const UniformRows& rows) = 0;
+  // What was wrong with what has been read; it names the file and the tensor.
+  virtual absl::Status fault() const = 0;
+  // As TernaryReader's.
+  virtual std::string Where() const = 0;
+};
+
 // A model's tensors by the names of a Hugging Face checkpoint without their ".weight", such as
 // "model.layers.0.self_attn.q_proj". The shapes are what the caller expects of the whole tensor, and are
 // checked. Errors name the file and the tensor: kNotFound, kInvalidArgument (shape, dtype), kDataLoss
@@ -37,6 +52,15 @@ class ModelTensors {
 
   virtual absl::StatusOr<std::unique_ptr<TernaryReader>> Ternary(const std::string& name, int64_t outputs,
                                                                  int64_t inputs) = 0;
+  // Of models whose weights are uniformly quantized (ModelConfig::weight_kind).
+  virtual absl::StatusOr<std::unique_ptr<UniformMatrix>> Uniform(const std::string& name, int64_t outputs,
+                                                                 int64_t inputs) = 0;
+  // Of models of plain weights: rows `rows` and columns `columns` of a matrix [outputs, inputs] of finite values, in
+  // ModelConfig::dense.                                              out [rows.size(), columns.size()]
+  virtual absl::Status Dense(const std::string& name, int64_t outputs, int64_t inputs, Range rows,
+                             Range columns, absl::Span<uint16_t> out) = 0;
+  // Elements `part` of the n finite floats that a matrix's bias has (`name` + ".bias").
+  virtual absl::Status Bias(const std::string& name, int64_t n, Range part, absl::Span<float> out) = 0;
   // Elements `part` of a vector of n finite floats.
   virtual absl::Status Vector(const std::string& name, int64_t n, Range part, absl::Span<float> out) = 0;
   // Rows `part` of a table [rows, cols] of finite values.             out [part.size(), cols]

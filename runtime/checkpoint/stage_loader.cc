@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
+#include "runtime/checkpoint/float_loader.h"
 #include "runtime/checkpoint/linear_loader.h"
 
 namespace ternion {
@@ -26,7 +27,7 @@ class StageLoader {
         progress_(progress),
         taker_(taker) {
     const WeightMemory memory = PredictWeightMemory(config, grid);
-    total_bytes_ = std::max<int64_t>(1, memory.ternary_bytes + memory.embedding_bytes);
+    total_bytes_ = std::max<int64_t>(1, memory.linear_bytes + memory.embedding_bytes);
     weights_.shard = ShardLayer(shape_, grid.tp, grid.tp_rank());
     weights_.layer_range = StageLayers(shape_, grid.pp, grid.stage());
   }
@@ -42,8 +43,7 @@ class StageLoader {
       TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     if (last) {
-      TERNION_ASSIGN_OR_RETURN(weights_.final_norm,
-                               LoadVector("model.norm", {0, shape_.hidden}, shape_.hidden));
+      TERNION_ASSIGN_OR_RETURN(weights_.final_norm, LoadNorm("model.norm", shape_.hidden));
       TERNION_RETURN_IF_ERROR(taker_(weights_));
     }
     if (last && !config_.tied_embeddings) {
@@ -54,52 +54,98 @@ class StageLoader {
   }
 
  private:
+  // This rank's shares of a layer's matrices.
+  struct Shares {
+    MatrixShare query, key, value, output, gate, up, down;
+  };
+
+  Shares SharesOf(const std::string& prefix) const {
+    const HeadShard& heads = weights_.shard.heads;
+    const std::string self = prefix + "self_attn.", mlp = prefix + "mlp.";
+    const int64_t h = shape_.hidden, ffn = shape_.ffn;
+    const int64_t width = int64_t{shape_.heads} * heads.head_dim;
+    const int64_t kv_width = int64_t{shape_.kv_heads} * heads.head_dim;
+    const Range queries = weights_.shard.attention, mine = weights_.shard.ffn;
+    const Range kv = {int64_t{heads.kv_begin} * heads.head_dim,
+                      int64_t{heads.kv_begin + heads.kv_heads} * heads.head_dim};
+    return {{self + "q_proj", width, h, queries, {0, h}}, {self + "k_proj", kv_width, h, kv, {0, h}},
+            {self + "v_proj", kv_width, h, kv, {0, h}},   {self + "o_proj", h, width, {0, h}, queries},
+            {mlp + "gate_proj", ffn, h, mine, {0, h}},    {mlp + "up_proj", ffn, h, mine, {0, h}},
+            {mlp + "down_proj", h, ffn, {0, h}, mine}};
+  }
+
   absl::Status LoadLayer(const std::string& prefix) {
+    const Shares shares = SharesOf(prefix);
+    if (config_.floats()) return LoadFloatLayer(prefix, shares);
     LayerWeights layer;
-    TERNION_RETURN_IF_ERROR(LoadAttention(prefix, layer));
-    TERNION_RETURN_IF_ERROR(LoadFfn(prefix, layer));
+    TERNION_RETURN_IF_ERROR(LoadAttention(prefix, shares, layer));
+    TERNION_RETURN_IF_ERROR(LoadFfn(prefix, shares, layer));
+    if (config_.linear_norms) TERNION_RETURN_IF_ERROR(LoadLinearNorms(prefix, layer));
     weights_.layers.push_back(std::move(layer));
     return absl::OkStatus();
   }
 
-  absl::Status LoadAttention(const std::string& prefix, LayerWeights& layer) {
-    const HeadShard& heads = weights_.shard.heads;
-    const std::string self = prefix + "self_attn.";
-    const int64_t h = shape_.hidden;
-    const int64_t width = int64_t{shape_.heads} * heads.head_dim;
-    const int64_t kv_width = int64_t{shape_.kv_heads} * heads.head_dim;
-    const Range queries = weights_.shard.attention;
-    const Range kv = {int64_t{heads.kv_begin} * heads.head_dim,
-                      int64_t{heads.kv_begin + heads.kv_heads} * heads.head_dim};
-    TERNION_ASSIGN_OR_RETURN(layer.input_norm, LoadVector(prefix + "input_layernorm", {0, h}, h));
-    TERNION_ASSIGN_OR_RETURN(
-        layer.qkv, LoadMatrices(TernaryLayout::kByOutput, {{self + "q_proj", width, h, queries, {0, h}},
-                                                           {self + "k_proj", kv_width, h, kv, {0, h}},
-                                                           {self + "v_proj", kv_width, h, kv, {0, h}}}));
-    if (config_.sub_norms) {
-      TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm, LoadVector(self + "attn_sub_norm", {0, width}, width));
+  absl::Status LoadAttention(const std::string& prefix, const Shares& shares, LayerWeights& layer) {
+    constexpr TernaryLayout kByOutput = TernaryLayout::kByOutput;
+    TERNION_ASSIGN_OR_RETURN(layer.input_norm, LoadNorm(prefix + "input_layernorm", shape_.hidden));
+    if (config_.linear_norms) {
+      TERNION_ASSIGN_OR_RETURN(layer.qkv, LoadMatrices(kByOutput, {shares.query}));
+      TERNION_ASSIGN_OR_RETURN(layer.key, LoadMatrices(kByOutput, {shares.key}));
+      TERNION_ASSIGN_OR_RETURN(layer.value, LoadMatrices(kByOutput, {shares.value}));
+    } else {
+      TERNION_ASSIGN_OR_RETURN(layer.qkv, LoadMatrices(kByOutput, {shares.query, shares.key, shares.value}));
     }
-    TERNION_ASSIGN_OR_RETURN(
-        layer.o, LoadMatrices(OutputLayout(config_), {{self + "o_proj", h, width, {0, h}, queries}}));
+    if (config_.sub_norms()) {
+      TERNION_ASSIGN_OR_RETURN(layer.attn_sub_norm,
+                               LoadNorm(prefix + "self_attn.attn_sub_norm", shares.output.inputs));
+    }
+    TERNION_ASSIGN_OR_RETURN(layer.o, LoadMatrices(OutputLayout(config_), {shares.output}));
     return absl::OkStatus();
   }
 
-  absl::Status LoadFfn(const std::string& prefix, LayerWeights& layer) {
-    const std::string mlp = prefix + "mlp.";
-    const int64_t h = shape_.hidden;
-    const int64_t ffn = shape_.ffn;
-    const Range mine = weights_.shard.ffn;
-    TERNION_ASSIGN_OR_RETURN(layer.post_norm, LoadVector(prefix + "post_attention_layernorm", {0, h}, h));
-    TERNION_ASSIGN_OR_RETURN(
-        layer.gate, LoadMatrices(TernaryLayout::kByOutput, {{mlp + "gate_proj", ffn, h, mine, {0, h}}}));
-    TERNION_ASSIGN_OR_RETURN(
-        layer.up, LoadMatrices(TernaryLayout::kByOutput, {{mlp + "up_proj", ffn, h, mine, {0, h}}}));
-    if (config_.sub_norms) {
-      TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadVector(mlp + "ffn_sub_norm", {0, ffn}, ffn));
+  absl::Status LoadFfn(const std::string& prefix, const Shares& shares, LayerWeights& layer) {
+    TERNION_ASSIGN_OR_RETURN(layer.post_norm, LoadNorm(prefix + "post_attention_layernorm", shape_.hidden));
+    TERNION_ASSIGN_OR_RETURN(layer.gate, LoadMatrices(TernaryLayout::kByOutput, {shares.gate}));
+    TERNION_ASSIGN_OR_RETURN(layer.up, LoadMatrices(TernaryLayout::kByOutput, {shares.up}));
+    if (config_.sub_norms()) {
+      TERNION_ASSIGN_OR_RETURN(layer.ffn_sub_norm, LoadNorm(prefix + "mlp.ffn_sub_norm", shape_.ffn));
     }
-    TERNION_ASSIGN_OR_RETURN(layer.down,
-                             LoadMatrices(DownLayout(config_), {{mlp + "down_proj", h, ffn, {0, h}, mine}}));
+    TERNION_ASSIGN_OR_RETURN(layer.down, LoadMatrices(DownLayout(config_), {shares.down}));
     return absl::OkStatus();
+  }
+
+  absl::Status LoadLinearNorms(const std::string& prefix, LayerWeights& layer) {
+    const std::pair<Buffer*, const char*> norms[] = {{&layer.query_norm, "self_attn.q_proj"},
+                                                     {&layer.key_norm, "self_attn.k_proj"},
+                                                     {&layer.value_norm, "self_attn.v_proj"},
+                                                     {&layer.gate_norm, "mlp.gate_proj"},
+                                                     {&layer.up_norm, "mlp.up_proj"}};
+    for (const auto& [norm, matrix] : norms) {
+      TERNION_ASSIGN_OR_RETURN(*norm, LoadNorm(absl::StrCat(prefix, matrix, ".rms_norm"), shape_.hidden));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadFloatLayer(const std::string& prefix, const Shares& shares) {
+    FloatLayerWeights layer;
+    TERNION_ASSIGN_OR_RETURN(layer.input_norm, LoadNorm(prefix + "input_layernorm", shape_.hidden));
+    TERNION_ASSIGN_OR_RETURN(
+        layer.qkv, LoadFloats({shares.query, shares.key, shares.value}, config_.architecture->qkv_bias));
+    TERNION_ASSIGN_OR_RETURN(layer.o, LoadFloats({shares.output}));
+    TERNION_ASSIGN_OR_RETURN(layer.post_norm, LoadNorm(prefix + "post_attention_layernorm", shape_.hidden));
+    TERNION_ASSIGN_OR_RETURN(layer.gate, LoadFloats({shares.gate}));
+    TERNION_ASSIGN_OR_RETURN(layer.up, LoadFloats({shares.up}));
+    TERNION_ASSIGN_OR_RETURN(layer.down, LoadFloats({shares.down}));
+    weights_.float_layers.push_back(std::move(layer));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<FloatLinear> LoadFloats(const std::vector<MatrixShare>& shares, bool bias = false) {
+    TERNION_ASSIGN_OR_RETURN(FloatLinear linear, LoadFloatLinear(tensors_, config_, backend_, shares, bias));
+    for (const MatrixShare& share : shares) {
+      Report(FloatLinearBytes(config_, share.rows.size(), share.inputs, share.columns));
+    }
+    return linear;
   }
 
   absl::StatusOr<TernaryLinear> LoadMatrices(TernaryLayout layout, const std::vector<MatrixShare>& shares) {
@@ -108,10 +154,10 @@ class StageLoader {
     return linear;
   }
 
-  // Elements `part` of the norm weights of n channels.
-  absl::StatusOr<Buffer> LoadVector(const std::string& name, Range part, int64_t n) {
-    std::vector<float> values(static_cast<size_t>(part.size()));
-    TERNION_RETURN_IF_ERROR(tensors_.Vector(name, n, part, absl::MakeSpan(values)));
+  // The weights of a norm of n channels.
+  absl::StatusOr<Buffer> LoadNorm(const std::string& name, int64_t n) {
+    std::vector<float> values(static_cast<size_t>(n));
+    TERNION_RETURN_IF_ERROR(tensors_.Vector(name, n, {0, n}, absl::MakeSpan(values)));
     return Upload(backend_, values);
   }
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
+#include "runtime/checkpoint/float_loader.h"
 
 namespace ternion {
 
@@ -35,11 +36,16 @@ absl::Status StageWalk::Layer(int64_t index, LayerWeights& layer) {
   TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "input_norm", hidden(), layer.input_norm));
   TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "post_norm", hidden(), layer.post_norm));
   if (config_.linear_norms) TERNION_RETURN_IF_ERROR(LinearNorms(prefix, layer));
-  if (config_.sub_norms) {
+  if (config_.sub_norms()) {
     TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "attn_sub_norm", width, layer.attn_sub_norm));
     TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "ffn_sub_norm", config_.shape.ffn, layer.ffn_sub_norm));
   }
-  TERNION_RETURN_IF_ERROR(Linear(prefix + "qkv", TernaryLayout::kByOutput, Qkv(), layer.qkv));
+  const MatrixForm qkv = config_.linear_norms ? Query() : Qkv();
+  TERNION_RETURN_IF_ERROR(Linear(prefix + "qkv", TernaryLayout::kByOutput, qkv, layer.qkv));
+  if (config_.linear_norms) {
+    TERNION_RETURN_IF_ERROR(Linear(prefix + "key", TernaryLayout::kByOutput, Key(), layer.key));
+    TERNION_RETURN_IF_ERROR(Linear(prefix + "value", TernaryLayout::kByOutput, Key(), layer.value));
+  }
   TERNION_RETURN_IF_ERROR(Linear(prefix + "o", OutputLayout(config_), Output(), layer.o));
   TERNION_RETURN_IF_ERROR(Linear(prefix + "gate", TernaryLayout::kByOutput, Up(), layer.gate));
   TERNION_RETURN_IF_ERROR(Linear(prefix + "up", TernaryLayout::kByOutput, Up(), layer.up));
@@ -50,11 +56,20 @@ absl::Status StageWalk::Layer(int64_t index, FloatLayerWeights& layer) {
   const std::string prefix = absl::StrCat("layers.", index, ".");
   TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "input_norm", hidden(), layer.input_norm));
   TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "post_norm", hidden(), layer.post_norm));
-  TERNION_RETURN_IF_ERROR(Linear(prefix + "qkv", Qkv(), config_.qkv_bias, layer.qkv));
-  TERNION_RETURN_IF_ERROR(Linear(prefix + "o", Output(), false, layer.o));
-  TERNION_RETURN_IF_ERROR(Linear(prefix + "gate", Up(), false, layer.gate));
-  TERNION_RETURN_IF_ERROR(Linear(prefix + "up", Up(), false, layer.up));
-  return Linear(prefix + "down", Down(), false, layer.down);
+  const Range hidden_inputs = {0, hidden()};
+  const int64_t width = int64_t{config_.shape.heads} * config_.shape.head_dim;
+  const auto walk = [&](const char* name, int64_t outputs, int64_t inputs, Range columns,
+                        FloatLinear& linear) {
+    return Linear(prefix + name, {outputs, columns.size()}, SharedGroup(config_, inputs, columns), linear);
+  };
+  if (config_.architecture->qkv_bias) {
+    TERNION_RETURN_IF_ERROR(visitor_.Floats(prefix + "qkv.bias", Qkv().outputs, layer.qkv.bias));
+  }
+  TERNION_RETURN_IF_ERROR(walk("qkv", Qkv().outputs, hidden(), hidden_inputs, layer.qkv));
+  TERNION_RETURN_IF_ERROR(walk("o", hidden(), width, shard_.attention, layer.o));
+  TERNION_RETURN_IF_ERROR(walk("gate", shard_.ffn.size(), hidden(), hidden_inputs, layer.gate));
+  TERNION_RETURN_IF_ERROR(walk("up", shard_.ffn.size(), hidden(), hidden_inputs, layer.up));
+  return walk("down", hidden(), config_.shape.ffn, shard_.ffn, layer.down);
 }
 
 absl::Status StageWalk::LinearNorms(const std::string& prefix, LayerWeights& layer) {
@@ -71,15 +86,22 @@ absl::Status StageWalk::Linear(const std::string& name, TernaryLayout layout, Ma
   return visitor_.Ternary(name + ".ternary", layout, form, linear.packed);
 }
 
-absl::Status StageWalk::Linear(const std::string& name, MatrixForm form, bool bias, FloatLinear& linear) {
-  if (bias) TERNION_RETURN_IF_ERROR(visitor_.Floats(name + ".bias", form.outputs, linear.bias));
+absl::Status StageWalk::Linear(const std::string& name, MatrixForm form, int64_t group, FloatLinear& linear) {
   if (config_.weight_kind == WeightKind::kDense) {
     if (!std::holds_alternative<DenseMatrix>(linear.matrix)) linear.matrix = DenseMatrix();
     return visitor_.Dense(name + ".dense", config_.dense, form, std::get<DenseMatrix>(linear.matrix));
   }
-  return visitor_.Uniform(name + ".uniform", config_.uniform, form, std::get<PackedUniform>(linear.matrix));
+  UniformFormat format = config_.uniform;
+  format.group = group;
+  return visitor_.Uniform(name + ".uniform", format, form, std::get<PackedUniform>(linear.matrix));
 }
 
+MatrixForm StageWalk::Query() const {
+  return {int64_t{shard_.heads.query_heads} * shard_.heads.head_dim, hidden()};
+}
+MatrixForm StageWalk::Key() const {
+  return {int64_t{shard_.heads.kv_heads} * shard_.heads.head_dim, hidden()};
+}
 MatrixForm StageWalk::Qkv() const {
   const HeadShard& heads = shard_.heads;
   return {int64_t{heads.query_heads + 2 * heads.kv_heads} * heads.head_dim, hidden()};

@@ -49,7 +49,9 @@ class StageWalk {
  private:
   absl::Status LinearNorms(const std::string& prefix, LayerWeights& layer);
   absl::Status Linear(const std::string& name, TernaryLayout layout, MatrixForm form, TernaryLinear& linear);
-  absl::Status Linear(const std::string& name, MatrixForm form, bool bias, FloatLinear& linear);
+  absl::Status Linear(const std::string& name, MatrixForm form, int64_t group, FloatLinear& linear);
+  MatrixForm Query() const;
+  MatrixForm Key() const;
   MatrixForm Qkv() const;
   MatrixForm Output() const { return {hidden(), shard_.attention.size()}; }
   MatrixForm Up() const { return {shard_.ffn.size(), hidden()}; }

@@ -79,11 +79,79 @@ class SyntheticReader final : public TernaryReader {
   const int64_t inputs_;
 };
 
+// Codes are uniform; zero points lie in the middle, so that weights have about a mean of zero, and scales give a normed input
+// outputs of about variance one.
+class SyntheticUniform final : public UniformMatrix {
+ public:
+  SyntheticUniform(std::string name, int64_t inputs, const UniformFormat& format)
+      : name_(std::move(name)), key_(KeyOf(name_)), bits_(format.bits) {
+    const auto levels = static_cast<float>(1 << bits_);
+    scale_ = 1.0f / std::sqrt(static_cast<float>(inputs) * (levels * levels - 1) / 12);
+    // Exact in 16 bits.
+    if (format.scale == ScaleType::kFloat16) scale_ = std::ldexp(1.0f, std::ilogb(scale_));
+  }
+
+  void Read(Range outputs, Range inputs, int64_t, const UniformRows& rows) override {
+    for (int64_t o = 0; o < outputs.size(); ++o) {
+      FillCodes(RowKey(key_, outputs.begin + o), inputs, rows.codes.row(o));
+      std::fill_n(rows.scales.row(o), rows.scales.cols(), scale_);
+      std::fill_n(rows.zeros.row(o), rows.zeros.cols(), static_cast<uint8_t>(1 << (bits_ - 1)));
+    }
+  }
+  absl::Status fault() const override { return absl::OkStatus(); }
+  std::string Where() const override { return absl::StrCat("synthetic tensor ", name_, ".qweight"); }
+
+ private:
+  static constexpr int64_t kCodesPerHash = 16;
+
+  void FillCodes(uint64_t row_key, Range inputs, uint8_t* codes) const {
+    uint64_t hash = 0;
+    for (int64_t i = inputs.begin; i < inputs.end; ++i) {
+      if (i == inputs.begin || i % kCodesPerHash == 0) {
+        hash = HashAt(row_key, i / kCodesPerHash) >> (4 * (i % kCodesPerHash));
+      }
+      *codes++ = static_cast<uint8_t>(hash & ((1u << bits_) - 1));
+      hash >>= 4;
+    }
+  }
+
+  const std::string name_;
+  const uint64_t key_;
+  const int bits_;
+  float scale_;
+};
+
 class SyntheticTensors final : public ModelTensors {
  public:
+  explicit SyntheticTensors(const ModelConfig& config) : config_(config) {}
+
   absl::StatusOr<std::unique_ptr<TernaryReader>> Ternary(const std::string& name, int64_t,
                                                          int64_t inputs) override {
     return std::make_unique<SyntheticReader>(name, inputs);
+  }
+
+  absl::StatusOr<std::unique_ptr<UniformMatrix>> Uniform(const std::string& name, int64_t,
+                                                         int64_t inputs) override {
+    return std::make_unique<SyntheticUniform>(name, inputs, config_.uniform);
+  }
+
+  // Uniform: a normed input gives outputs of about variance one.
+  absl::Status Dense(const std::string& name, int64_t, int64_t inputs, Range rows, Range columns,
+                     absl::Span<uint16_t> out) override {
+    const uint64_t key = KeyOf(name);
+    const float step = std::sqrt(3.0f / static_cast<float>(inputs)) / 32768.0f;
+    auto to = out.begin();
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const uint64_t row_key = RowKey(key, row);
+      for (int64_t i = columns.begin; i < columns.end; ++i)
+        *to++ = RoundToBFloat16(ValueAt(row_key, i) * step).bits;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Bias(const std::string&, int64_t, Range, absl::Span<float> out) override {
+    std::fill(out.begin(), out.end(), 0.0f);
+    return absl::OkStatus();
   }
 
   absl::Status Vector(const std::string&, int64_t, Range, absl::Span<float> out) override {
@@ -104,13 +172,19 @@ class SyntheticTensors final : public ModelTensors {
   }
 
  private:
+  // An integer in [-2^15, 2^15).
+  static float ValueAt(uint64_t row_key, int64_t i) {
+    const uint64_t hash = HashAt(row_key, i / kValuesPerHash);
+    return static_cast<float>(static_cast<int16_t>(hash >> (16 * (i % kValuesPerHash))));
+  }
+
   static void FillRow(uint64_t row_key, float step, absl::Span<BFloat16> row) {
     for (size_t i = 0; i < row.size(); ++i) {
-      const uint64_t hash = HashAt(row_key, static_cast<int64_t>(i) / kValuesPerHash);
-      const auto value = static_cast<int16_t>(hash >> (16 * (i % kValuesPerHash)));
-      row[i] = RoundToBFloat16(static_cast<float>(value) * step);
+      row[i] = RoundToBFloat16(ValueAt(row_key, static_cast<int64_t>(i)) * step);
     }
   }
+
+  const ModelConfig& config_;
 };
 
 class SyntheticModel final : public WeightSource {
@@ -120,7 +194,7 @@ class SyntheticModel final : public WeightSource {
   const ModelConfig& config() const override { return config_; }
   absl::StatusOr<StageWeights> LoadParts(const ProcessGrid& grid, Backend& backend, LoadProgress progress,
                                          PartTaker taker) override {
-    SyntheticTensors tensors;
+    SyntheticTensors tensors(config_);
     return LoadStage(tensors, config_, grid, backend, progress, taker);
   }
   std::string Digest() const override { return HexDigest(absl::StrCat("synthetic 1\n", config_.text)); }

@@ -9,6 +9,7 @@
 #include "kernels/status.h"
 #include "runtime/checkpoint/json.h"
 #include "runtime/checkpoint/mapped_file.h"
+#include "runtime/model/quantization_config.h"
 
 namespace ternion {
 namespace {
@@ -63,66 +64,26 @@ absl::Status RefuseUnsupported(const JsonFields& fields) {
     TERNION_ASSIGN_OR_RETURN(const bool bias, fields.BoolOr(field, false));
     if (bias) return fields.Unsupported(field, "biases are not supported: it must be false");
   }
-  if (fields.Has("rope_scaling")) {
-    return fields.Unsupported("rope_scaling", "scaled RoPE is not supported: it must be null");
-  }
-  if (fields.Has("sliding_window")) {
+  // Qwen2's files give a window that they do not use.
+  TERNION_ASSIGN_OR_RETURN(const bool window, fields.BoolOr("use_sliding_window", true));
+  if (window && fields.Has("sliding_window")) {
     return fields.Unsupported("sliding_window", "only full attention is supported: it must be null");
   }
   return absl::OkStatus();
 }
 
-// Newer files keep the base in rope_parameters.
-absl::Status ReadRope(const JsonFields& fields, ModelConfig& config) {
-  constexpr double kMostTheta = 1e12;
-  if (!fields.Has("rope_parameters")) {
-    TERNION_ASSIGN_OR_RETURN(config.rope_theta, fields.Number("rope_theta", 0, kMostTheta));
-    return absl::OkStatus();
-  }
-  TERNION_ASSIGN_OR_RETURN(const JsonFields rope, fields.Object("rope_parameters"));
-  if (rope.Has("rope_type") && *rope.Find("rope_type") != "default") {
-    return rope.Unsupported("rope_type", "scaled RoPE is not supported: it must be \"default\"");
-  }
-  TERNION_ASSIGN_OR_RETURN(config.rope_theta, rope.Number("rope_theta", 0, kMostTheta));
-  return absl::OkStatus();
-}
-
 absl::Status ReadArchitecture(const JsonFields& fields, ModelConfig& config) {
-  TERNION_ASSIGN_OR_RETURN(const std::string type, fields.Choice("model_type", {"bitnet", "llama"}));
-  config.sub_norms = type == "bitnet";
+  TERNION_ASSIGN_OR_RETURN(config.architecture, FindArchitecture(fields));
   TERNION_ASSIGN_OR_RETURN(const std::string act, fields.Choice("hidden_act", {"relu2", "silu"}));
   config.activation = act == "relu2" ? Activation::kRelu2 : Activation::kSilu;
   TERNION_ASSIGN_OR_RETURN(config.tied_embeddings, fields.BoolOr("tie_word_embeddings", false));
   TERNION_ASSIGN_OR_RETURN(config.rms_norm_eps, fields.Number("rms_norm_eps", 0, 1));
+  config.sub_norm_eps = config.rms_norm_eps;
   TERNION_ASSIGN_OR_RETURN(config.max_positions, fields.Int("max_position_embeddings", 1, kMostPositions));
-  TERNION_RETURN_IF_ERROR(ReadRope(fields, config));
+  TERNION_ASSIGN_OR_RETURN(config.rope, ReadRope(fields));
   TERNION_ASSIGN_OR_RETURN(config.bos_ids, fields.Ids("bos_token_id", config.shape.vocab - 1));
   TERNION_ASSIGN_OR_RETURN(config.eos_ids, fields.Ids("eos_token_id", config.shape.vocab - 1));
   return RefuseUnsupported(fields);
-}
-
-absl::Status ReadWeightQuantization(const JsonFields& fields, ModelConfig& config) {
-  if (!fields.Has("quantization_config")) {
-    return fields.Wrong("quantization_config", "a 1-bit model has one with quant_method \"bitnet\"");
-  }
-  TERNION_ASSIGN_OR_RETURN(const JsonFields quantization, fields.Object("quantization_config"));
-  TERNION_RETURN_IF_ERROR(quantization.Choice("quant_method", {"bitnet"}).status());
-  config.weight_scale = WeightScale::kDivide;
-  if (quantization.Has("linear_class")) {
-    TERNION_ASSIGN_OR_RETURN(const std::string linear,
-                             quantization.Choice("linear_class", {"autobitlinear", "bitlinear"}));
-    if (linear == "autobitlinear") config.weight_scale = WeightScale::kMultiply;
-  }
-  config.weight_form = WeightForm::kOffline;
-  if (quantization.Has("quantization_mode")) {
-    TERNION_ASSIGN_OR_RETURN(const std::string mode,
-                             quantization.Choice("quantization_mode", {"offline", "online"}));
-    if (mode == "online") config.weight_form = WeightForm::kOnline;
-  }
-  TERNION_ASSIGN_OR_RETURN(const bool inner_norm, quantization.BoolOr("use_rms_norm", false));
-  if (inner_norm)
-    return quantization.Unsupported("use_rms_norm", "a norm in every linear layer is not supported");
-  return absl::OkStatus();
 }
 
 absl::Status ReadTopK(const JsonFields& activations, ModelConfig& config) {
@@ -174,11 +135,35 @@ absl::Status AddGenerationEos(const std::filesystem::path& file, ModelConfig& co
   return absl::OkStatus();
 }
 
+// Older GPTQ programs keep the quantization in a file of its own. What errors then call the field.
+absl::StatusOr<JsonFields::Names> AddQuantizeConfig(const std::filesystem::path& folder,
+                                                    nlohmann::json& document, std::string& text) {
+  constexpr char kField[] = "quantization_config";
+  const std::filesystem::path file = folder / "quantize_config.json";
+  std::error_code ignored;
+  if (!document.is_object() || document.contains(kField) || !std::filesystem::exists(file, ignored)) {
+    return JsonFields::Names();
+  }
+  TERNION_ASSIGN_OR_RETURN(const std::string more, ReadTextFile(file, kMostConfigBytes));
+  TERNION_ASSIGN_OR_RETURN(auto quantization,
+                           ParseJson(more, file.string(), absl::StatusCode::kInvalidArgument));
+  TERNION_RETURN_IF_ERROR(JsonFields::Of(quantization, file.string()).status());
+  quantization.emplace("quant_method", "gptq");
+  document[kField] = std::move(quantization);
+  absl::StrAppend(&text, "\n", more);
+  return JsonFields::Names{{kField, "quantize_config.json"}};
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
-  TERNION_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMostConfigBytes));
-  TERNION_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, file.string()));
+  TERNION_ASSIGN_OR_RETURN(std::string text, ReadTextFile(file, kMostConfigBytes));
+  TERNION_ASSIGN_OR_RETURN(auto document, ParseJson(text, file.string(), absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(const JsonFields::Names names,
+                           AddQuantizeConfig(file.parent_path(), document, text));
+  TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, file.string(), &names));
+  TERNION_ASSIGN_OR_RETURN(ModelConfig config, ModelConfigOf(fields));
+  config.text = std::move(text);
   TERNION_RETURN_IF_ERROR(AddGenerationEos(file.parent_path() / "generation_config.json", config));
   return config;
 }

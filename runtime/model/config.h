@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "kernels/float_linear.h"
 #include "parallel/sharding.h"
+#include "runtime/model/architecture.h"
+#include "runtime/model/rope.h"
 
 namespace ternion {
 
@@ -21,31 +23,40 @@ enum class InputQuantization : uint8_t { kInt8, kInt4 };
 enum class WeightScale : uint8_t { kMultiply, kDivide };
 // kOffline: packed ternary weights with a scale. kOnline: bf16/f16/f32 weights, quantized when they are loaded.
 enum class WeightForm : uint8_t { kOffline, kOnline };
+// What a file's qzeros hold: the zero point (GPTQ version 2), or one less (version 1).
+enum class ZeroPoint : uint8_t { kAsStored, kMinusOne };
 // What linear layers multiply: trits and quantized inputs, or uniformly quantized or plain weights and float inputs.
 enum class WeightKind : uint8_t { kTernary, kUniform, kDense };
 
 // A model's architecture, from config.json (Hugging Face's names, docs/numerics.md for ours).
 struct ModelConfig {
   ModelShape shape;
+  const Architecture* architecture = nullptr;  // never null in one that was read
   Activation activation = Activation::kRelu2;
   InputQuantization input = InputQuantization::kInt8;
   double attention_topk = 1.0;  // share of o_proj's inputs that is kept; 1: all
-  bool sub_norms = true;        // attn_sub_norm and ffn_sub_norm
   bool tied_embeddings = true;  // the head is the embedding
   WeightScale weight_scale = WeightScale::kMultiply;
   WeightForm weight_form = WeightForm::kOffline;
   // A norm of its own before the quantizer of every linear layer; those of o_proj and down_proj are the sub-norms.
   bool linear_norms = false;
+  float sub_norm_eps = 1e-5f;  // of the sub-norms and linear_norms
   WeightKind weight_kind = WeightKind::kTernary;
-  UniformFormat uniform;                   // kUniform
+  UniformFormat uniform;  // kUniform; a group of 0: `row_scales` scales for each output's row
+  int64_t row_scales = 1;
+  ZeroPoint zero_point = ZeroPoint::kAsStored;
   DenseType dense = DenseType::kBFloat16;  // kDense
-  bool qkv_bias = false;                   // q_proj, k_proj and v_proj; of float layers
   float rms_norm_eps = 1e-5f;
-  float rope_theta = 1e4f;
+  RopeConfig rope;
   int64_t max_positions = 0;
   std::vector<int32_t> bos_ids;
   std::vector<int32_t> eos_ids;
   std::string text;  // the file's content, for the digest that ranks compare
+
+  // Norms of whole rows before o_proj and down_proj.
+  bool sub_norms() const { return linear_norms || !architecture->attn_sub_norm.empty(); }
+  // Activations stay floats (FloatLayer).
+  bool floats() const { return weight_kind != WeightKind::kTernary; }
 };
 
 // Errors name the file and the field, and what would be right: kNotFound, kInvalidArgument.

@@ -30,6 +30,14 @@ class Layer {
   struct Step;
   absl::Status AttentionBlock(Step& step) const;
   absl::Status FeedForwardBlock(Step& step) const;
+  absl::Status MakeQkv(Step& step, TensorView<float> qkv) const;
+  absl::Status MakeGated(Step& step, TensorView<float> gated) const;
+  // The same of a model with a norm in every linear layer.
+  absl::Status MakeNormedQkv(Step& step, TensorView<float> qkv) const;
+  absl::Status MakeNormedGated(Step& step, TensorView<float> gated) const;
+  // y = the matrix's product with its own norm of x.                                x [owned, h], y [T, outputs]
+  absl::Status NormedLinear(Step& step, TensorView<const float> x, const Buffer& norm,
+                            const TernaryLinear& linear, TensorView<float> y) const;
 
   const ModelConfig* config_;
   const LayerShard* shard_;

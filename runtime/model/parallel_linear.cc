@@ -29,7 +29,7 @@ absl::StatusOr<QuantizedRows> ColumnParallelInput::Forward(Backend& backend, Ten
   if (made) return all;
   const Range own = ranks.OwnedRows(tokens);  // made where they belong among all
   const QuantizedRows mine = all.Rows(own.begin, own.end);
-  backend.NormQuantize(x, config_->rms_norm_eps, norm_->As<float>(1, h), int4, mine);
+  backend.NormQuantize(x, eps_, norm_->As<float>(1, h), int4, mine);
   if (!ranks.sequence_parallel(tokens)) return all;
   TERNION_RETURN_IF_ERROR(ranks.GatherCodes(int4, {mine.codes, mine.scales}, all));
   return all;
@@ -68,7 +68,7 @@ RowInput RowParallelLinear::WholeRow() const {
   RowInput how;
   if (!sub_norm_->empty()) how.weight = sub_norm_->As<float>(1, shape_.width);
   how.segment = shape_.segment;
-  how.eps = config_->rms_norm_eps;
+  how.eps = config_->sub_norm_eps;
   how.keep = shape_.keep < 1.0 ? kept() : shape_.width;
   return how;
 }
@@ -160,7 +160,7 @@ absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> resid
                         partial);
   const float* const extra = normalizes ? squares.data() : nullptr;
   if (ranks.PeersTakeRows(h)) {
-    ranks.PeerReduceLossyAdd(wire_, partial, extra, shape_.width, config_->rms_norm_eps, residual);
+    ranks.PeerReduceLossyAdd(wire_, partial, extra, shape_.width, config_->sub_norm_eps, residual);
     return absl::OkStatus();
   }
   const auto delta = workspace.delta.As<float>(residual.rows(), h);
@@ -168,7 +168,7 @@ absl::Status RowParallelLinear::ForwardLossy(Step& step, TensorView<float> resid
   TERNION_RETURN_IF_ERROR(
       ranks.ReduceLossy(wire_, partial, extra, delta, normalizes ? square_sum.data() : nullptr));
   if (normalizes) {
-    backend.InverseRms(square_sum, shape_.width, config_->rms_norm_eps, square_sum);
+    backend.InverseRms(square_sum, shape_.width, config_->sub_norm_eps, square_sum);
     backend.ScaleRows(square_sum, delta);
   }
   backend.Add(delta, residual);
@@ -200,7 +200,7 @@ absl::Status RowParallelLinear::NormalizeWholeRows(Step& step) const {
   const auto all = workspace.all_segments.As<float>(x.rows(), shape_.width / shape_.segment);
   backend.SumSquares(x, shape_.segment, sums);
   TERNION_RETURN_IF_ERROR(ranks.GatherColumns(sums, segments_, all));
-  backend.RmsNorm(x, all, shape_.width, config_->rms_norm_eps, own_weights(), x);
+  backend.RmsNorm(x, all, shape_.width, config_->sub_norm_eps, own_weights(), x);
   return absl::OkStatus();
 }
 

@@ -17,7 +17,8 @@ namespace ternion {
 //                                                    x [owned, h] -> workspace.codes [T, h], workspace.input_scales [1, T]
 class ColumnParallelInput {
  public:
-  ColumnParallelInput(const ModelConfig& config, const Buffer& norm) : config_(&config), norm_(&norm) {}
+  ColumnParallelInput(const ModelConfig& config, float eps, const Buffer& norm)
+      : config_(&config), eps_(eps), norm_(&norm) {}
 
   // `made`: the row-parallel layer before has done it.
   absl::StatusOr<QuantizedRows> Forward(Backend& backend, TensorParallel& ranks, Workspace& workspace,
@@ -25,6 +26,7 @@ class ColumnParallelInput {
 
  private:
   const ModelConfig* config_;
+  float eps_;
   const Buffer* norm_;
 };
 

@@ -1,33 +1,10 @@
 #include "runtime/model/stage.h"
 
-#include <cmath>
 #include <utility>
 
 #include "kernels/status.h"
 
 namespace ternion {
-namespace {
-
-// Cosines and sines of position * theta^(-i / half): the angle in float32 as the reference has it, its
-// functions in double.                                              [positions, head_dim]: half cosines, half
-// sines
-std::vector<float> RotaryTable(int64_t positions, int head_dim, float theta) {
-  const int half = head_dim / 2;
-  std::vector<float> table(positions * head_dim);
-  for (int i = 0; i < half; ++i) {
-    const auto frequency =
-        static_cast<float>(std::pow(static_cast<double>(theta), -static_cast<double>(i) / half));
-    for (int64_t p = 0; p < positions; ++p) {
-      const float angle = static_cast<float>(p) * frequency;
-      table[p * head_dim + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      table[p * head_dim + half + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
-    }
-  }
-  return table;
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, const ProcessGrid& grid,
                                                      WireFormat wire, const StageWeights& weights,
                                                      Backend& backend, TensorParallel& ranks,
@@ -44,10 +21,12 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::Create(const ModelConfig& config, 
     const LayerWeights* const next = i + 1 < weights.layers.size() ? &weights.layers[i + 1] : nullptr;
     stage->layers_.emplace_back(config, weights.shard, grid.tp, wire, weights.layers[i], next);
   }
+  for (const FloatLayerWeights& layer : weights.float_layers) {
+    stage->float_layers_.emplace_back(config, weights.shard, wire, layer);
+  }
   TERNION_ASSIGN_OR_RETURN(stage->workspace_,
                            Workspace::Create(backend, config, weights.shard, limits.max_batch_tokens));
-  const std::vector<float> table =
-      RotaryTable(limits.max_positions, config.shape.head_dim, config.rope_theta);
+  const std::vector<float> table = RotaryTable(config.rope, limits.max_positions, config.shape.head_dim);
   TERNION_ASSIGN_OR_RETURN(stage->cos_sin_, backend.Allocate(table.size() * sizeof(float)));
   backend.CopyFromHost(stage->cos_sin_.data(), table.data(), table.size() * sizeof(float));
   if (!grid.last_stage()) return stage;
@@ -98,16 +77,25 @@ absl::Status Stage::OpenTable(GatherStrings gather) {
 absl::Status Stage::RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                               TensorView<float> x) {
   if (observer_) observer_(weights_->layer_range.begin, x);
-  const int64_t positions = static_cast<int64_t>(cos_sin_.bytes() / sizeof(float)) / config_->shape.head_dim;
-  const auto cos_sin = cos_sin_.As<const float>(positions, config_->shape.head_dim);
   bool input_made = false;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    TERNION_ASSIGN_OR_RETURN(input_made, layers_[i].Forward(*backend_, *ranks_, workspace_, cache.layer(i),
-                                                            cos_sin, slices, tokens, input_made, x));
+  for (size_t i = 0; i < layers_.size() + float_layers_.size(); ++i) {
+    TERNION_RETURN_IF_ERROR(RunLayer(i, slices, cache.layer(i), tokens, x, input_made));
     // The next stage may be waiting for the step before this one.
     if (link_ != nullptr) TERNION_RETURN_IF_ERROR(link_->Progress().status());
     if (observer_) observer_(weights_->layer_range.begin + static_cast<int64_t>(i) + 1, x);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Stage::RunLayer(size_t i, const KvSlices& slices, const KvLayer& cache, int64_t tokens,
+                             TensorView<float> x, bool& input_made) {
+  const int64_t positions = static_cast<int64_t>(cos_sin_.bytes() / sizeof(float)) / config_->shape.head_dim;
+  const auto cos_sin = cos_sin_.As<const float>(positions, config_->shape.head_dim);
+  if (config_->floats()) {
+    return float_layers_[i].Forward(*backend_, *ranks_, workspace_, cache, cos_sin, slices, tokens, x);
+  }
+  TERNION_ASSIGN_OR_RETURN(input_made, layers_[i].Forward(*backend_, *ranks_, workspace_, cache, cos_sin,
+                                                          slices, tokens, input_made, x));
   return absl::OkStatus();
 }
 

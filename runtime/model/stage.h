@@ -15,6 +15,7 @@
 #include "parallel/tensor_parallel.h"
 #include "runtime/cache/kv_cache.h"
 #include "runtime/model/config.h"
+#include "runtime/model/float_layer.h"
 #include "runtime/model/layer.h"
 #include "runtime/model/logits.h"
 #include "runtime/model/weights.h"
@@ -69,6 +70,9 @@ class Stage {
   absl::Status AllLayers(absl::Span<const KvSlice> slices, const KvCache& cache, int64_t tokens,
                          TensorView<float> x);
   absl::Status RunLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens, TensorView<float> x);
+  // Layer i; `input_made` as Layer::Forward has it, of the layer before and then of this one.
+  absl::Status RunLayer(size_t i, const KvSlices& slices, const KvLayer& cache, int64_t tokens,
+                        TensorView<float> x, bool& input_made);
   absl::Status ReplayLayers(const KvSlices& slices, const KvCache& cache, int64_t tokens,
                             TensorView<float> x);
   const ModelConfig* config_ = nullptr;
@@ -77,7 +81,9 @@ class Stage {
   Backend* backend_ = nullptr;
   TensorParallel* ranks_ = nullptr;
   PipelineLink* link_ = nullptr;
+  // The layers, in one of these.
   std::vector<Layer> layers_;
+  std::vector<FloatLayer> float_layers_;
   Workspace workspace_;
   Buffer cos_sin_;                  // float32 [positions, head_dim]
   std::unique_ptr<Logits> logits_;  // last stage

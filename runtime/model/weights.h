@@ -27,9 +27,7 @@ TernaryLayout DownLayout(const ModelConfig& config);
 
 // One layer's weights on one rank. Norm weights are float32 [1, n]; empty where the model has none.
 struct LayerWeights {
-  Buffer input_norm;  // [1, h]
-  // A norm of each matrix's own behind input_norm and post_norm (ModelConfig::linear_norms), else empty: [1, h].
-  Buffer query_norm, key_norm, value_norm, gate_norm, up_norm;
+  Buffer input_norm;     // [1, h]
   TernaryLinear qkv;     // kByOutput [(query_heads + 2 kv_heads) * head_dim, h]: queries, keys, values
   Buffer attn_sub_norm;  // [1, attention channels of all ranks]
   TernaryLinear o;       // OutputLayout [h, attention.size()]
@@ -38,6 +36,12 @@ struct LayerWeights {
   TernaryLinear up;      // kByOutput [ffn.size(), h]
   Buffer ffn_sub_norm;   // [1, ffn channels of all ranks]
   TernaryLinear down;    // DownLayout [h, ffn.size()]
+
+  // With ModelConfig::linear_norms: norms of single matrices behind input_norm and post_norm, [1, h], and the keys' and the
+  // values' matrices, which qkv then lacks. Else empty.
+  Buffer query_norm, key_norm, value_norm, gate_norm, up_norm;
+  TernaryLinear key;    // kByOutput [kv_heads * head_dim, h]
+  TernaryLinear value;  // the same
 };
 
 // A shard of a layer whose inputs stay floats: y = x . W^T + bias.
@@ -103,13 +107,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenGguf(const std::filesystem::pa
 // function of layer, matrix, row and column. Trits are uniform over -1, 0, 1.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenSynthetic(const std::filesystem::path& config_file);
 
-// Bytes of packed weights, embedding, head, norms on a rank; what Load will allocate. On a GPU some matrices are there
+// Bytes of packed weights, embedding, head, norms on a rank: what Load will allocate, but for padding of uniform weights. On a
+// GPU some matrices are there
 // twice (ByInputCopyOf).
 struct WeightMemory {
-  int64_t ternary_bytes = 0;
+  int64_t linear_bytes = 0;     // weights of linear layers, with groups' scales
   int64_t embedding_bytes = 0;  // embedding and head
   int64_t other_bytes = 0;      // norms and scales
-  int64_t total() const { return ternary_bytes + embedding_bytes + other_bytes; }
+  int64_t total() const { return linear_bytes + embedding_bytes + other_bytes; }
 };
 WeightMemory PredictWeightMemory(const ModelConfig& config, const ProcessGrid& grid, bool cuda = false);
 

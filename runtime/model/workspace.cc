@@ -25,6 +25,7 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
   const int64_t segment = std::min(shard.attention_segment, shard.ffn_segment);
   const int64_t segments = row / segment + 1;
   const int64_t all_segments = std::max({h, all_attention, config.shape.ffn}) / segment + 1;
+  const int64_t separate = config.floats() || config.linear_norms ? 1 : 0;
   return {{&Workspace::residual, tokens * h * 4},
           {&Workspace::segments, tokens * segments * 4},
           {&Workspace::all_segments, tokens * all_segments * 4},
@@ -39,7 +40,9 @@ std::vector<Need> Needs(const ModelConfig& config, const LayerShard& shard, int6
           {&Workspace::delta, tokens * h * 4},
           {&Workspace::row_statistic, tokens * 4},
           {&Workspace::row_absmax, tokens * 4},
-          {&Workspace::row_sum, tokens * 4}};
+          {&Workspace::row_sum, tokens * 4},
+          {&Workspace::normed, separate * tokens * h * 4},
+          {&Workspace::column, separate * tokens * output * 4}};
 }
 
 }  // namespace
@@ -48,6 +51,7 @@ absl::StatusOr<Workspace> Workspace::Create(Backend& backend, const ModelConfig&
                                             const LayerShard& shard, int64_t tokens) {
   Workspace workspace;
   for (const Need& need : Needs(config, shard, tokens)) {
+    if (need.bytes == 0) continue;
     TERNION_ASSIGN_OR_RETURN(workspace.*need.buffer, backend.Allocate(need.bytes));
   }
   return workspace;

@@ -28,6 +28,8 @@ struct Workspace {
   Buffer row_statistic;  // float32 [1, T]: a threshold, or the sum of squares
   Buffer row_absmax;     // float32 [1, T]
   Buffer row_sum;        // float32 [1, owned]
+  Buffer normed;         // float32 [T, h], float layers and norms of single matrices
+  Buffer column;         // float32 [T, widest output here], the same: up_proj, or one of q, k and v
 
   static absl::StatusOr<Workspace> Create(Backend& backend, const ModelConfig& config,
                                           const LayerShard& shard, int64_t tokens);

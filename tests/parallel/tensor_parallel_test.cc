@@ -25,18 +25,20 @@ class TensorParallelTest : public testing::TestWithParam<std::tuple<int, int>> {
   }
 };
 
-class LossyReduceTest : public TensorParallelTest {};  // between ranks
+class FloatReduceTest : public TensorParallelTest {};  // between ranks
 
 TEST_P(TensorParallelTest, ReduceExact) { ForEachStep(CheckReduceExact); }
 
-TEST_P(LossyReduceTest, Int8) {
+TEST_P(FloatReduceTest, Floats) { ForEachStep(CheckReduceFloats); }
+
+TEST_P(FloatReduceTest, Int8) {
   ForEachStep([](ExchangeRank& rank, int64_t tokens) {
     CheckReduceLossy(rank, WireFormat::kInt8, false, tokens);
     CheckReduceLossy(rank, WireFormat::kInt8, true, tokens);
   });
 }
 
-TEST_P(LossyReduceTest, Int4) {
+TEST_P(FloatReduceTest, Int4) {
   ForEachStep([](ExchangeRank& rank, int64_t tokens) {
     CheckReduceLossy(rank, WireFormat::kInt4, false, tokens);
     CheckReduceLossy(rank, WireFormat::kInt4, true, tokens);
@@ -49,6 +51,8 @@ TEST_P(TensorParallelTest, GatherCodes) {
     CheckGatherCodes(rank, false, tokens);
   });
 }
+
+TEST_P(TensorParallelTest, GatherFloats) { ForEachStep(CheckGatherFloats); }
 
 TEST_P(TensorParallelTest, GatherColumns) {
   ForEachStep([](ExchangeRank& rank, int64_t tokens) { CheckGatherColumns(rank, tokens, 20); });
@@ -70,7 +74,7 @@ TEST_P(TensorParallelTest, GatherRows) { ForEachStep(CheckGatherRows); }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, TensorParallelTest,
                          testing::Combine(testing::Values(1, 2, 3, 4, 8), testing::Values(0, 16, 1000)));
-INSTANTIATE_TEST_SUITE_P(Ranks, LossyReduceTest,
+INSTANTIATE_TEST_SUITE_P(Ranks, FloatReduceTest,
                          testing::Combine(testing::Values(2, 3, 4, 8), testing::Values(0, 16, 1000)));
 
 TEST(TensorParallel, KthMagnitudeOfOneWideRowLeavesOwnersWithoutRows) {

@@ -168,6 +168,20 @@ void CheckReduceExact(ExchangeRank& rank, int64_t tokens) {
       << tokens << " tokens, rank " << rank.group.rank();
 }
 
+void CheckReduceFloats(ExchangeRank& rank, int64_t tokens) {
+  TestMatrix<float> want = Activations(0, tokens, kChannels);
+  for (int r = 1; r < rank.group.size(); ++r) {
+    const TestMatrix<float> part = Activations(r, tokens, kChannels);
+    for (size_t i = 0; i < part.values.size(); ++i) want.values[i] += part.values[i];
+  }
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const auto mine = On(rank, Activations(rank.group.rank(), tokens, kChannels));
+  const auto got = Room<float>(rank, owned.size(), kChannels);
+  ASSERT_TRUE(rank.exchange->ReduceFloats(mine, got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want.Rows(owned.begin, owned.end)))
+      << tokens << " tokens, rank " << rank.group.rank();
+}
+
 void CheckReduceLossy(ExchangeRank& rank, WireFormat format, bool with_extra, int64_t tokens) {
   const int ranks = rank.group.size();
   TestMatrix<float> want(tokens, kChannels);
@@ -215,6 +229,21 @@ void CheckGatherCodes(ExchangeRank& rank, bool int4, int64_t tokens) {
   ASSERT_TRUE(rank.exchange->GatherCodes(int4, {my_codes, my_scales}, {got_codes, got_scales}).ok());
   EXPECT_TRUE(Back(got_codes).SameBits(codes)) << tokens << " tokens, rank " << rank.group.rank();
   EXPECT_TRUE(Back(got_scales).SameBits(scales)) << tokens << " tokens, rank " << rank.group.rank();
+}
+
+void CheckGatherFloats(ExchangeRank& rank, int64_t tokens) {
+  const Range owned = rank.exchange->OwnedRows(tokens);
+  const TestMatrix<float> want = Activations(0, tokens, kChannels);
+  const auto mine = On(rank, want.Rows(owned.begin, owned.end));
+  const auto got = Room<float>(rank, tokens, kChannels);
+  ASSERT_TRUE(rank.exchange->GatherFloats(mine, got).ok());
+  EXPECT_TRUE(Back(got).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
+  // Rows that are made where they belong.
+  const auto in_place = Room<float>(rank, tokens, kChannels);
+  const TensorView<float> part = in_place.view().Rows(owned.begin, owned.end);
+  rank.backend.Copy(part.data(), mine.view().data(), part.bytes());
+  ASSERT_TRUE(rank.exchange->GatherFloats(part, in_place).ok());
+  EXPECT_TRUE(Back(in_place).SameBits(want)) << tokens << " tokens, rank " << rank.group.rank();
 }
 
 void CheckGatherColumns(ExchangeRank& rank, int64_t tokens, int64_t widest) {
@@ -301,7 +330,9 @@ void CheckGatherRows(ExchangeRank& rank, int64_t tokens) {
 
 void CheckExchanges(ExchangeRank& rank, int64_t tokens) {
   CheckReduceExact(rank, tokens);
+  CheckGatherFloats(rank, tokens);
   if (rank.group.size() > 1) {
+    CheckReduceFloats(rank, tokens);
     CheckReduceLossy(rank, WireFormat::kInt8, true, tokens);
     CheckReduceLossy(rank, WireFormat::kInt4, false, tokens);
   }

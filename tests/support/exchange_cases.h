@@ -28,8 +28,10 @@ std::vector<int64_t> StepSizes(int tp);
 // Each checks one operation for a step of `tokens`, bit by bit against the plain computation of it from all
 // ranks' inputs. Every rank of the group calls them, in the same order.
 void CheckReduceExact(ExchangeRank& rank, int64_t tokens);
+void CheckReduceFloats(ExchangeRank& rank, int64_t tokens);  // of two ranks at least
 void CheckReduceLossy(ExchangeRank& rank, WireFormat format, bool with_extra, int64_t tokens);
 void CheckGatherCodes(ExchangeRank& rank, bool int4, int64_t tokens);
+void CheckGatherFloats(ExchangeRank& rank, int64_t tokens);
 void CheckGatherColumns(ExchangeRank& rank, int64_t tokens, int64_t widest);
 void CheckMaxOverRanks(ExchangeRank& rank, int64_t tokens);
 void CheckKthMagnitude(ExchangeRank& rank, int64_t tokens, int64_t widest);

@@ -52,7 +52,7 @@ class BufferBytes final : public WeightVisitor {
   std::map<std::string, std::string> buffers_;
 };
 
-// What a rank of a ternary model holds on the CPU, by name.
+// What a rank holds on the CPU, by name.
 inline std::map<std::string, std::string> BuffersOf(WeightSource& source, const ProcessGrid& grid) {
   const auto backend = MakeCpuBackend(1);
   auto stage = source.Load(grid, *backend, [](double) {});
@@ -65,14 +65,17 @@ inline std::map<std::string, std::string> BuffersOf(WeightSource& source, const 
   if (walk.has_embedding()) EXPECT_TRUE(walk.Embedding(stage->embedding).ok());
   int64_t index = walk.layers().begin;
   for (LayerWeights& layer : stage->layers) EXPECT_TRUE(walk.Layer(index++, layer).ok());
+  for (FloatLayerWeights& layer : stage->float_layers) EXPECT_TRUE(walk.Layer(index++, layer).ok());
   EXPECT_EQ(index, walk.layers().end);
   if (walk.has_final_norm()) EXPECT_TRUE(walk.FinalNorm(stage->final_norm).ok());
   if (walk.has_head()) EXPECT_TRUE(walk.Head(stage->head).ok());
   return bytes.buffers();
 }
 
+// Of tests/data: a config.json to make weights up for, or a folder.
 inline std::unique_ptr<WeightSource> TinySource(const std::string& name) {
-  auto source = OpenSynthetic(std::string(TERNION_SOURCE_DIR) + "/tests/data/" + name);
+  const std::filesystem::path path = std::string(TERNION_SOURCE_DIR) + "/tests/data/" + name;
+  auto source = path.extension() == ".json" ? OpenSynthetic(path) : OpenCheckpoint(path);
   EXPECT_TRUE(source.ok()) << source.status();
   return *std::move(source);
 }

@@ -54,7 +54,30 @@ INSTANTIATE_TEST_SUITE_P(, ConvertedTest,
                                          Case{"tiny-a4.8.json", TernaryPacking::kCpu, 2, 2},
                                          Case{"tiny-a4.8.json", TernaryPacking::kFiveTrits, 2, 1},
                                          Case{"tiny-silu.json", TernaryPacking::kCpu, 1, 2},
-                                         Case{"tiny-silu.json", TernaryPacking::kFiveTrits, 1, 1}));
+                                         Case{"tiny-silu.json", TernaryPacking::kFiveTrits, 1, 1},
+                                         Case{"tiny-linear-norms.json", TernaryPacking::kCpu, 2, 1},
+                                         Case{"tiny-int2.json", TernaryPacking::kCpu, 2, 1},
+                                         Case{"tiny-dense.json", TernaryPacking::kCpu, 1, 2}));
+INSTANTIATE_TEST_SUITE_P(OtherWriters, ConvertedTest,
+                         testing::Values(Case{"models/bitnet_packed", TernaryPacking::kFiveTrits, 1, 1},
+                                         Case{"models/bitnet158_1bitllm", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/falcon_e", TernaryPacking::kCpu, 2, 1},
+                                         Case{"models/trilm", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/efficientqat_w2g64", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/gptq_v2_w3g128", TernaryPacking::kCpu, 2, 1},
+                                         Case{"models/gptq_v1_w4g128", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/gptq_w4g128_qwen2", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/dense_qwen2_bf16", TernaryPacking::kCpu, 1, 1},
+                                         Case{"models/dense_llama_f16", TernaryPacking::kCpu, 2, 1}));
+
+TEST(Converted, FiveTritsAreForTernaryWeights) {
+  const TempFolder folder;
+  const auto source = TinySource("models/efficientqat_w2g64");
+  ConvertOptions options = OptionsFor(*source, folder.path() / "made", 1, 1);
+  options.packing = TernaryPacking::kFiveTrits;
+  EXPECT_THAT(std::string(ConvertModel(*source, options, kNoProgress).status().message()),
+              HasSubstr("five-trits packs ternary weights"));
+}
 
 TEST(Converted, FiveTritsTakeLessRoom) {
   const TempFolder folder;

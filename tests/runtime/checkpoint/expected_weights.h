@@ -125,7 +125,7 @@ class StageComparison {
     ExpectMatrix(backend_, layer.qkv, qkv, scales, self + "qkv");
     Matrix(layer.o, self + "o_proj", hidden_, shard_.attention);
     Vector(layer.input_norm, prefix + "input_layernorm", hidden_, true);
-    Vector(layer.attn_sub_norm, self + "attn_sub_norm", {0, config_.shape.heads * dim}, config_.sub_norms);
+    Vector(layer.attn_sub_norm, self + "attn_sub_norm", {0, config_.shape.heads * dim}, config_.sub_norms());
   }
 
   void Ffn(const LayerWeights& layer, const std::string& prefix) {
@@ -133,7 +133,7 @@ class StageComparison {
     Matrix(layer.up, prefix + "mlp.up_proj", shard_.ffn, hidden_);
     Matrix(layer.down, prefix + "mlp.down_proj", hidden_, shard_.ffn);
     Vector(layer.post_norm, prefix + "post_attention_layernorm", hidden_, true);
-    Vector(layer.ffn_sub_norm, prefix + "mlp.ffn_sub_norm", {0, config_.shape.ffn}, config_.sub_norms);
+    Vector(layer.ffn_sub_norm, prefix + "mlp.ffn_sub_norm", {0, config_.shape.ffn}, config_.sub_norms());
   }
 
   void Matrix(const TernaryLinear& linear, const std::string& name, Range rows, Range columns) {

@@ -62,13 +62,13 @@ TEST(OpenGguf, KnowsWhatAnArchitectureMeans) {
   }
   GgufTinyModel bitnet("bitnet", kTq1Type);
   EXPECT_EQ(config(bitnet.file).activation, Activation::kSilu);
-  EXPECT_TRUE(config(bitnet.file).sub_norms);
+  EXPECT_TRUE(config(bitnet.file).sub_norms());
   bitnet.file.Key("bitnet.hidden_activation") = GgufText("relu2");
   EXPECT_EQ(config(bitnet.file).activation, Activation::kRelu2);
 
   const ModelConfig llama = config(GgufTinyModel("llama", kTq1Type).file);
   EXPECT_EQ(llama.activation, Activation::kSilu);
-  EXPECT_FALSE(llama.sub_norms);
+  EXPECT_FALSE(llama.sub_norms());
   EXPECT_FALSE(llama.tied_embeddings);
   EXPECT_EQ(llama.shape.hidden, 256);
   EXPECT_EQ(llama.shape.ffn, 512);
@@ -79,7 +79,7 @@ TEST(OpenGguf, KnowsWhatAnArchitectureMeans) {
   EXPECT_EQ(llama.shape.vocab, 300);
   EXPECT_EQ(llama.max_positions, 128);
   EXPECT_EQ(llama.rms_norm_eps, 1e-5f);
-  EXPECT_EQ(llama.rope_theta, 5e5f);
+  EXPECT_EQ(llama.rope.theta, 5e5f);
   EXPECT_EQ(llama.weight_form, WeightForm::kOffline);
   EXPECT_EQ(llama.input, InputQuantization::kInt8);
 }
@@ -108,7 +108,7 @@ TEST(OpenGguf, WhatKeysLeaveOutHasADefault) {
   });
   const auto source = Open(model.file);
   ASSERT_TRUE(source.ok()) << source.status();
-  EXPECT_EQ((*source)->config().rope_theta, 1e4f);
+  EXPECT_EQ((*source)->config().rope.theta, 1e4f);
   EXPECT_EQ((*source)->config().shape.vocab, 300);
   EXPECT_TRUE((*source)->config().eos_ids.empty());
 }

@@ -124,6 +124,24 @@ TEST_F(HostileConverted, ManifestsWithAWrongField) {
       {[](json& m) { m["pp"] = "2"; }, "pp must be a whole number from 1"},
       {[](json& m) { m["pp"] = 2; }, "ranks has 1 entries; tp 1, pp 2 is 2"},
       {[](json& m) { m["tp"] = m["pp"] = 4096; }, "ranks has 1 entries"},
+      {[](json& m) { m.erase("weights"); }, "weights must be an object"},
+      {[](json& m) { m["weights"]["kind"] = "int8"; }, "kind must be \"ternary\", \"uniform\" or \"dense\""},
+      {[](json& m) {
+         m["weights"] = {{"kind", "dense"}, {"dtype", "BF16"}};
+       },
+       "has weights of another kind"},
+      {[](json& m) {
+         m["weights"] = {{"kind", "dense"}, {"dtype", "F32"}};
+       },
+       "dtype must be"},
+      {[](json& m) {
+         m["weights"] = {{"kind", "uniform"}, {"bits", 5}};
+       },
+       "bits must be a whole number from 2 to 4"},
+      {[](json& m) {
+         m["weights"] = {{"kind", "uniform"}, {"bits", 2}, {"group", 33}};
+       },
+       "a multiple of 32"},
       {[](json& m) { m["ranks"] = json::object(); }, "ranks must be a list"},
       {[](json& m) { m["ranks"] = json::array(); }, "ranks has 0 entries"},
       {[](json& m) { m["ranks"][0] = 1; }, "ranks[0]: file must be a string"},

@@ -2,14 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
-#include "runtime/checkpoint/converted_rank.h"
 #include "runtime/checkpoint/packed_uniform_rows.h"
 #include "tests/kernels/uniform_cases.h"
-#include "tests/runtime/checkpoint/converted_parts.h"
-#include "tests/support/temp_folder.h"
 
 namespace ternion {
 namespace {
@@ -83,77 +81,6 @@ TEST(PackedUniformRows, GiveBackWhatWasPacked) {
       EXPECT_EQ(got.zeros, w.zeros) << bits;
       EXPECT_EQ(got.scales, w.scales) << bits;
     }
-  }
-}
-
-// A layer of a model whose inputs stay floats, through a rank's file.
-class FloatLayerTest : public testing::Test {
- protected:
-  FloatLayerTest() {
-    config_.shape = {.hidden = 128, .ffn = 192, .layers = 1, .heads = 4, .kv_heads = 2, .head_dim = 32};
-    config_.shape.vocab = 256;
-    config_.qkv_bias = true;
-  }
-
-  Buffer Bytes(size_t n) {
-    Buffer buffer = *backend_->Allocate(n);
-    for (size_t i = 0; i < n; ++i) static_cast<uint8_t*>(buffer.data())[i] = static_cast<uint8_t>(i % 61);
-    return buffer;
-  }
-  std::variant<PackedUniform, DenseMatrix> Matrix(int64_t outputs, int64_t inputs) {
-    if (config_.weight_kind == WeightKind::kUniform) {
-      return *Pack(*backend_, RandomUniform(config_.uniform, outputs, inputs, 9));
-    }
-    return DenseMatrix{config_.dense, outputs, inputs, Bytes(static_cast<size_t>(outputs * inputs * 2))};
-  }
-  FloatLayerWeights MakeLayer() {
-    FloatLayerWeights layer;
-    layer.input_norm = Bytes(128 * 4);
-    layer.post_norm = Bytes(128 * 4);
-    layer.qkv = {Matrix(256, 128), Bytes(256 * 4)};
-    layer.o.matrix = Matrix(128, 128);
-    layer.gate.matrix = Matrix(192, 128);
-    layer.up.matrix = Matrix(192, 128);
-    layer.down.matrix = Matrix(128, 192);
-    return layer;
-  }
-  void ExpectSameThroughAFile() {
-    const TempFolder folder;
-    const std::filesystem::path path = folder.path() / "rank.safetensors";
-    FloatLayerWeights layer = MakeLayer(), got;
-    const auto writer = SafetensorsWriter::Create(path, 20);
-    ASSERT_TRUE(writer.ok());
-    RankWriter rank_writer(**writer, TernaryPacking::kCpu);
-    EXPECT_EQ(StageWalk(config_, {}, rank_writer).Layer(0, layer), absl::OkStatus());
-    EXPECT_EQ((*writer)->Finish(), absl::OkStatus());
-    const auto file = SafetensorsFile::Open(path);
-    ASSERT_TRUE(file.ok()) << file.status();
-    RankReader reader(**file, TernaryPacking::kCpu, *backend_, [](double) {});
-    EXPECT_EQ(StageWalk(config_, {}, reader).Layer(0, got), absl::OkStatus());
-    BufferBytes want_bytes, got_bytes;
-    EXPECT_TRUE(StageWalk(config_, {}, want_bytes).Layer(0, layer).ok());
-    EXPECT_TRUE(StageWalk(config_, {}, got_bytes).Layer(0, got).ok());
-    EXPECT_EQ(want_bytes.buffers().size(), 8u);
-    EXPECT_TRUE(got_bytes.buffers() == want_bytes.buffers());
-  }
-
-  const std::unique_ptr<Backend> backend_ = MakeCpuBackend(1);
-  ModelConfig config_;
-};
-
-TEST_F(FloatLayerTest, UniformWeightsStayTheSame) {
-  config_.weight_kind = WeightKind::kUniform;
-  for (const int bits : {2, 3, 4}) {
-    config_.uniform = {bits, 64, ScaleType::kFloat16};
-    ExpectSameThroughAFile();
-  }
-}
-
-TEST_F(FloatLayerTest, PlainWeightsStayTheSame) {
-  config_.weight_kind = WeightKind::kDense;
-  for (const DenseType type : {DenseType::kBFloat16, DenseType::kFloat16}) {
-    config_.dense = type;
-    ExpectSameThroughAFile();
   }
 }
 

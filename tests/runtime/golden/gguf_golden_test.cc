@@ -5,20 +5,16 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
-#include "kernels/backend.h"
-#include "parallel/communicator.h"
-#include "runtime/cache/kv_cache.h"
 #include "runtime/checkpoint/gguf.h"
 #include "runtime/checkpoint/gguf_ternary.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/model/weights.h"
-#include "runtime/serving/engine.h"
 #include "runtime/text/gguf_tokenizer.h"
 #include "tests/runtime/checkpoint/gguf_writer.h"
+#include "tests/support/whole_logits.h"
 
 namespace ternion {
 namespace {
@@ -65,41 +61,14 @@ TEST(GgufGolden, EveryTypeHasThePackagesValues) {
   }
 }
 
-// The logits of every token, on one rank without a scheduler.                                [tokens, vocab]
-std::vector<float> Logits(WeightSource& source, const std::vector<int32_t>& ids) {
-  const ModelConfig& config = source.config();
-  const auto tokens = static_cast<int64_t>(ids.size());
-  const auto backend = MakeCpuBackend(1);
-  const auto solo = MakeSoloCommunicator();
-  auto weights = *source.Load({}, *backend, [](double) {});
-  const auto cache = *KvCache::Create(*backend, KvFormat::kF32, /*query_bits=*/0, config.shape.layers,
-                                      BlocksFor(tokens), weights.shard.heads);
-  EngineOptions options;
-  options.kv_blocks = 1;
-  auto engine = *Engine::Create(config, std::move(weights), {}, options, *backend, *solo, *solo);
-  std::vector<int32_t> blocks(static_cast<size_t>(BlocksFor(tokens)));
-  std::iota(blocks.begin(), blocks.end(), 0);
-  const KvSlice slice{0, tokens, 0, blocks};
-  EXPECT_TRUE(engine->stage().Forward(ids, absl::MakeConstSpan(&slice, 1), *cache).ok());
-  std::vector<LogitsRequest> requests(ids.size());
-  for (size_t i = 0; i < requests.size(); ++i) {
-    requests[i].row = static_cast<int32_t>(i);
-    requests[i].whole = true;
-  }
-  std::vector<float> logits;
-  const auto take = [&](int64_t, absl::Span<const float> row) {
-    logits.insert(logits.end(), row.begin(), row.end());
-  };
-  EXPECT_TRUE(engine->stage().BeginLogits(tokens, requests, take).ok());
-  return logits;
-}
-
 TEST(GgufGolden, ModelsGiveTheLogitsOfAPlainForwardPass) {
   for (const std::string name : {"bitnet", "llama"}) {
     const auto source = OpenGguf(kFolder + name + ".gguf");
     ASSERT_TRUE(source.ok()) << source.status();
     const auto want = Golden<float>(name + ".logits");
-    const std::vector<float> got = Logits(**source, Golden<int32_t>(name + ".ids"));
+    const auto logits = WholeLogits(**source, Golden<int32_t>(name + ".ids"));
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    const std::vector<float>& got = *logits;
     ASSERT_EQ(got.size(), want.size());
     const auto [least, most] = std::minmax_element(want.begin(), want.end());
     float error = 0;

@@ -66,12 +66,12 @@ TEST(ReadModelConfig, ReadsTheDemoModel) {
   EXPECT_EQ(config->activation, Activation::kRelu2);
   EXPECT_EQ(config->input, InputQuantization::kInt4);
   EXPECT_EQ(config->attention_topk, 0.5);
-  EXPECT_TRUE(config->sub_norms);
+  EXPECT_TRUE(config->sub_norms());
   EXPECT_TRUE(config->tied_embeddings);
   EXPECT_EQ(config->weight_scale, WeightScale::kMultiply);
   EXPECT_EQ(config->weight_form, WeightForm::kOffline);
   EXPECT_EQ(config->rms_norm_eps, 1e-5f);
-  EXPECT_EQ(config->rope_theta, 1e4f);
+  EXPECT_EQ(config->rope.theta, 1e4f);
   EXPECT_EQ(config->max_positions, 2048);
   EXPECT_THAT(config->bos_ids, ElementsAre(4080));
   EXPECT_THAT(config->eos_ids, ElementsAre(4081));
@@ -112,11 +112,11 @@ TEST(ReadModelConfig, ReadsTheRelativesOfB158) {
   const auto falcon = ReadModelConfig(Source("configs/models/falcon3-10b-1.58.json"));
   ASSERT_TRUE(falcon.ok()) << falcon.status();
   EXPECT_EQ(falcon->activation, Activation::kSilu);
-  EXPECT_FALSE(falcon->sub_norms);
+  EXPECT_FALSE(falcon->sub_norms());
   EXPECT_FALSE(falcon->tied_embeddings);
   EXPECT_EQ(falcon->weight_scale, WeightScale::kDivide);
   EXPECT_EQ(falcon->shape.head_dim, 256);
-  EXPECT_EQ(falcon->rope_theta, 1000042.0f);
+  EXPECT_EQ(falcon->rope.theta, 1000042.0f);
 }
 
 TEST(ReadModelConfig, JoinsTheEosOfGenerationConfig) {
@@ -159,7 +159,7 @@ TEST(ParseModelConfig, ReadsNewerRopeParameters) {
   json config = Good();
   config.erase("rope_theta");
   config["rope_parameters"] = {{"rope_theta", 5e5}, {"rope_type", "default"}};
-  EXPECT_EQ(Parse(config)->rope_theta, 5e5f);
+  EXPECT_EQ(Parse(config)->rope.theta, 5e5f);
   config["rope_parameters"]["rope_type"] = "yarn";
   ExpectRefused(config, "rope_type is \"yarn\"", absl::StatusCode::kUnimplemented);
 }
@@ -217,12 +217,14 @@ TEST(ParseModelConfig, RefusesShapesThatDoNotFit) {
 
 TEST(ParseModelConfig, RefusesWhatTheForwardPassDoesNotKnow) {
   const auto unimplemented = absl::StatusCode::kUnimplemented;
-  ExpectRefused("model_type", "gpt2", "model_type is \"gpt2\"; it must be \"bitnet\" or \"llama\"");
+  ExpectRefused("model_type", "gpt2",
+                "model_type is \"gpt2\"; it must be \"bitnet\" or \"llama\" or \"mistral\" or \"qwen2\"");
   ExpectRefused("hidden_act", "gelu", "hidden_act is \"gelu\"; it must be \"relu2\" or \"silu\"");
   ExpectRefused("attention_bias", true, "attention_bias is true", unimplemented);
   ExpectRefused("mlp_bias", true, "mlp_bias is true", unimplemented);
   ExpectRefused("attention_bias", "no", "attention_bias is \"no\"; it must be true or false");
-  ExpectRefused("rope_scaling", {{"type", "linear"}}, "rope_scaling is ", unimplemented);
+  ExpectRefused("rope_scaling", {{"type", "yarn"}}, "rope_scaling: type is \"yarn\"", unimplemented);
+  ExpectRefused("rope_scaling", {{"type", "linear"}}, "rope_scaling: factor is missing");
   ExpectRefused("sliding_window", 4096, "sliding_window is 4096", unimplemented);
   ExpectRefused("tie_word_embeddings", 1, "tie_word_embeddings is 1");
   ExpectRefused("eos_token_id", 4096, "eos_token_id is 4096; it must be a token id from 0 to 4095");
@@ -236,11 +238,100 @@ TEST(ParseModelConfig, RefusesOtherWeightQuantization) {
     config["quantization_config"][field] = value;
     return config;
   };
-  ExpectRefused(with("quant_method", "gptq"),
-                "quantization_config: quant_method is \"gptq\"; it must be \"bitnet\"");
+  ExpectRefused(with("quant_method", "awq"),
+                "quantization_config: quant_method is \"awq\"; it must be \"bitnet\" or \"gptq\"");
   ExpectRefused(with("linear_class", "linear"), "linear_class is \"linear\"");
   ExpectRefused(with("quantization_mode", "later"), "quantization_mode is \"later\"");
   ExpectRefused(with("use_rms_norm", true), "use_rms_norm is true", absl::StatusCode::kUnimplemented);
+}
+
+json Llama() {
+  json config = Good();
+  config["model_type"] = "llama";
+  config["hidden_act"] = "silu";
+  config.erase("quantization_config");
+  return config;
+}
+
+json Gptq(const char* field, const json& value) {
+  json config = Llama();
+  config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 2}, {"group_size", 64}};
+  config["quantization_config"][field] = value;
+  return config;
+}
+
+TEST(ParseModelConfig, ReadsModelsWithFloatActivations) {
+  const auto dense = Parse(Llama());
+  ASSERT_TRUE(dense.ok()) << dense.status();
+  EXPECT_EQ(dense->weight_kind, WeightKind::kDense);
+  EXPECT_FALSE(dense->sub_norms());
+
+  const auto int2 = Parse(Gptq("checkpoint_format", "gptq_v2"));
+  ASSERT_TRUE(int2.ok()) << int2.status();
+  EXPECT_EQ(int2->weight_kind, WeightKind::kUniform);
+  EXPECT_EQ(int2->uniform, (UniformFormat{2, 64, ScaleType::kFloat16}));
+  EXPECT_EQ(int2->zero_point, ZeroPoint::kAsStored);
+  EXPECT_EQ(Parse(Gptq("checkpoint_format", "gptq"))->zero_point, ZeroPoint::kMinusOne);
+  EXPECT_EQ(Parse(Gptq("sym", true))->zero_point, ZeroPoint::kMinusOne);
+  EXPECT_EQ(Parse(Gptq("group_size", -1))->uniform.group, 0);
+
+  json qwen = Llama();
+  qwen["model_type"] = "qwen2";
+  qwen["sliding_window"] = 32768;
+  ExpectRefused(qwen, "sliding_window is 32768", absl::StatusCode::kUnimplemented);
+  qwen["use_sliding_window"] = false;
+  ASSERT_TRUE(Parse(qwen).ok()) << Parse(qwen).status();
+  EXPECT_TRUE(Parse(qwen)->architecture->qkv_bias);
+}
+
+TEST(ParseModelConfig, RefusesFloatModelsThatItDoesNotKnow) {
+  const auto unimplemented = absl::StatusCode::kUnimplemented;
+  ExpectRefused(Gptq("bits", 5), "bits is 5; 2, 3 and 4 are supported", unimplemented);
+  ExpectRefused(Gptq("bits", "2"), "bits is \"2\"");
+  ExpectRefused(Gptq("group_size", 0), "group_size is 0");
+  ExpectRefused(Gptq("group_size", 48), "group_size is 48; multiples of 32, and -1, are supported",
+                unimplemented);
+  ExpectRefused(Gptq("checkpoint_format", "marlin"), "checkpoint_format is \"marlin\"", unimplemented);
+  ExpectRefused(Gptq("lm_head", true), "lm_head is true", unimplemented);
+  json config = Llama();
+  config["hidden_act"] = "relu2";
+  ExpectRefused(config, "hidden_act is \"relu2\"; a model with float activations has \"silu\"",
+                unimplemented);
+  config = Llama();
+  config["activation_quantization"] = {{"scheme", "bitnet-a4.8"}};
+  ExpectRefused(config, "activation_quantization is", unimplemented);
+  config = Llama();
+  config["model_type"] = "qwen2";
+  config["quantization_config"] = {{"quant_method", "bitnet"}};
+  ExpectRefused(config, "model_type is \"qwen2\"; there are no ternary models of it here", unimplemented);
+}
+
+TEST(ParseModelConfig, Reads1bitLlmsModels) {
+  json config = Llama();
+  config["architectures"] = {"BitnetForCausalLM"};
+  config["weight_bits"] = 1;
+  config["input_bits"] = 8;
+  const auto parsed = Parse(config);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->weight_kind, WeightKind::kTernary);
+  EXPECT_EQ(parsed->weight_form, WeightForm::kOnline);
+  EXPECT_TRUE(parsed->sub_norms());
+  EXPECT_EQ(parsed->architecture->ffn_sub_norm, "mlp.ffn_layernorm");
+  config["input_bits"] = 4;
+  ExpectRefused(config, "input_bits is 4; only 8 is supported", absl::StatusCode::kUnimplemented);
+}
+
+TEST(ParseModelConfig, ReadsANormInEveryLinearLayer) {
+  json config = Llama();
+  config["quantization_config"] = {{"quant_method", "bitnet"}, {"use_rms_norm", true}};
+  auto parsed = Parse(config);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_TRUE(parsed->linear_norms);
+  EXPECT_TRUE(parsed->sub_norms());
+  EXPECT_EQ(parsed->sub_norm_eps, 1e-6f);
+  config["quantization_config"]["rms_norm_eps"] = 1e-4;
+  EXPECT_EQ(Parse(config)->sub_norm_eps, 1e-4f);
+  EXPECT_EQ(Parse(config)->rms_norm_eps, 1e-5f);
 }
 
 TEST(ParseModelConfig, RefusesOtherActivationQuantization) {

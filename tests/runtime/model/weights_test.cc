@@ -27,7 +27,7 @@ WeightMemory Measure(const StageWeights& stage) {
   memory.other_bytes = Bytes({&stage.final_norm});
   for (const LayerWeights& layer : stage.layers) {
     for (const TernaryLinear* linear : {&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-      memory.ternary_bytes += linear->packed.outputs * linear->packed.inputs / 4;
+      memory.linear_bytes += linear->packed.outputs * linear->packed.inputs / 4;
       memory.other_bytes += Bytes({&linear->scale});
     }
     memory.other_bytes +=
@@ -44,7 +44,7 @@ void ExpectPrediction(WeightSource& source, int tp, int pp) {
     ASSERT_TRUE(stage.ok()) << stage.status();
     const WeightMemory predicted = PredictWeightMemory(source.config(), grid);
     const WeightMemory measured = Measure(*stage);
-    EXPECT_EQ(predicted.ternary_bytes, measured.ternary_bytes);
+    EXPECT_EQ(predicted.linear_bytes, measured.linear_bytes);
     EXPECT_EQ(predicted.embedding_bytes, measured.embedding_bytes);
     EXPECT_EQ(predicted.other_bytes, measured.other_bytes);
     EXPECT_EQ(predicted.total(), measured.total());
@@ -75,11 +75,11 @@ TEST(PredictWeightMemory, IsWhatAnUntiedModelWithoutSubNormsTakes) {
 
 TEST(PredictWeightMemory, KnowsTheLargeShapes) {
   const WeightMemory two = PredictWeightMemory(Read("configs/models/bitnet-2b-4t.json"), {});
-  EXPECT_NEAR(static_cast<double>(two.ternary_bytes), 0.521e9, 0.001e9);
+  EXPECT_NEAR(static_cast<double>(two.linear_bytes), 0.521e9, 0.001e9);
   EXPECT_EQ(two.embedding_bytes, int64_t{128256} * 2560 * 2);  // tied: once
   const ModelConfig large = Read("configs/models/bitnet-70b.json");
   const WeightMemory whole = PredictWeightMemory(large, {});
-  EXPECT_NEAR(static_cast<double>(whole.ternary_bytes), 17.11e9, 0.01e9);
+  EXPECT_NEAR(static_cast<double>(whole.linear_bytes), 17.11e9, 0.01e9);
   EXPECT_EQ(whole.embedding_bytes, int64_t{128256} * 8192 * 2 * 2);
   // A GPU holds down_proj twice, where that pays.
   const WeightMemory on_gpu = PredictWeightMemory(large, {}, /*cuda=*/true);
@@ -89,7 +89,7 @@ TEST(PredictWeightMemory, KnowsTheLargeShapes) {
   EXPECT_EQ(PredictWeightMemory(Read("configs/models/falcon3-10b-1.58.json"), {}, /*cuda=*/true).total(),
             PredictWeightMemory(Read("configs/models/falcon3-10b-1.58.json"), {}).total());
   const WeightMemory eighth = PredictWeightMemory(large, {.tp = 8, .pp = 1, .rank = 3});
-  EXPECT_EQ(eighth.ternary_bytes * 8, whole.ternary_bytes);
+  EXPECT_EQ(eighth.linear_bytes * 8, whole.linear_bytes);
 }
 
 }  // namespace

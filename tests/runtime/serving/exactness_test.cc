@@ -73,6 +73,13 @@ struct Case {
   int pp;
 };
 
+std::string CaseName(const testing::TestParamInfo<Case>& test) {
+  std::string name =
+      test.param.model + "_tp" + std::to_string(test.param.tp) + "_pp" + std::to_string(test.param.pp);
+  for (char& c : name) c = isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+}
+
 class Exactness : public testing::TestWithParam<Case> {};
 
 TEST_P(Exactness, SameBitsAsAloneOnOneRank) {
@@ -95,18 +102,39 @@ TEST_P(Exactness, SequenceParallelAndOneShotGiveTheSameBits) {
   ExpectSame(parallel, RunAll(*source, options));
 }
 
-INSTANTIATE_TEST_SUITE_P(Grids, Exactness,
-                         testing::Values(Case{"tiny-a4.8", 1, 1}, Case{"tiny-a4.8", 2, 1},
-                                         Case{"tiny-a4.8", 4, 1}, Case{"tiny-a4.8", 8, 1},
-                                         Case{"tiny-a4.8", 1, 2}, Case{"tiny-a4.8", 2, 2},
-                                         Case{"tiny-a4.8", 1, 4}, Case{"tiny-silu", 1, 1},
-                                         Case{"tiny-silu", 3, 1}, Case{"tiny-silu", 2, 3}),
-                         [](const auto& test) {
-                           std::string name = test.param.model + "_tp" + std::to_string(test.param.tp) +
-                                              "_pp" + std::to_string(test.param.pp);
-                           for (char& c : name) c = isalnum(static_cast<unsigned char>(c)) ? c : '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Grids, Exactness,
+    testing::Values(Case{"tiny-a4.8", 1, 1}, Case{"tiny-a4.8", 2, 1}, Case{"tiny-a4.8", 4, 1},
+                    Case{"tiny-a4.8", 8, 1}, Case{"tiny-a4.8", 1, 2}, Case{"tiny-a4.8", 2, 2},
+                    Case{"tiny-a4.8", 1, 4}, Case{"tiny-silu", 1, 1}, Case{"tiny-silu", 3, 1},
+                    Case{"tiny-silu", 2, 3}, Case{"tiny-linear-norms", 1, 1}, Case{"tiny-linear-norms", 2, 3},
+                    Case{"tiny-int2", 1, 1}, Case{"tiny-int2", 1, 3}, Case{"tiny-dense", 1, 2}),
+    CaseName);
+
+// Sums of floats between ranks depend on tp, and on nothing else.
+class FloatExactness : public testing::TestWithParam<Case> {};
+
+TEST_P(FloatExactness, BatchChunksAndStagesDoNotShow) {
+  const auto source = TinyModel(GetParam().model);
+  LocalCluster::Options options = Grid(GetParam().tp, 1);
+  const auto whole = RunAll(*source, options);
+  const auto requests = MixedRequests(source->config().shape.vocab);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ExpectSame({whole[i]}, LocalCluster(*source, Grid(GetParam().tp, 1)).Run({requests[i]}));
+  }
+  options.pp = GetParam().pp;
+  for (const int64_t chunk : {3, 20}) {
+    options.engine.max_batch_tokens = chunk;
+    ExpectSame(whole, RunAll(*source, options));
+  }
+  options.engine.one_shot_tokens = 0;
+  ExpectSame(whole, RunAll(*source, options));
+}
+
+INSTANTIATE_TEST_SUITE_P(Grids, FloatExactness,
+                         testing::Values(Case{"tiny-int2", 2, 1}, Case{"tiny-int2", 3, 3},
+                                         Case{"tiny-dense", 2, 3}),
+                         CaseName);
 
 // A lossy wire is reproducible at fixed ranks: the batch and the chunks do not show.
 TEST(LossyWires, DoNotDependOnBatchOrChunks) {
