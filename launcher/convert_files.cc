@@ -38,6 +38,16 @@ absl::Status AddFile(const std::filesystem::path& path, Files& files) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Files> FilesOfSynthetic(const std::filesystem::path& config) {
+  Files files;
+  TERNION_RETURN_IF_ERROR(AddFile(config, files));
+  for (auto& [name, content] : files) name = kConfig;
+  for (const char* name : {"generation_config.json", "quantize_config.json"}) {
+    TERNION_RETURN_IF_ERROR(AddFile(config.parent_path() / name, files));
+  }
+  return files;
+}
+
 absl::StatusOr<Files> FilesOfGguf(const std::filesystem::path& model, const std::filesystem::path& gguf,
                                   const WeightSource& source) {
   Files files = {{kConfig, source.config().text}};
@@ -53,7 +63,7 @@ absl::StatusOr<Files> FilesOfGguf(const std::filesystem::path& model, const std:
 }  // namespace
 
 absl::StatusOr<Files> FilesToKeep(const JobOptions& options, const WeightSource& source) {
-  if (!options.synthetic.empty()) return Files{{kConfig, source.config().text}};
+  if (!options.synthetic.empty()) return FilesOfSynthetic(options.synthetic);
   const std::filesystem::path model = options.model;
   TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(model));
   if (gguf.has_value()) return FilesOfGguf(model, *gguf, source);

@@ -56,8 +56,8 @@ std::string QuantizationText(const ModelConfig& config, bool converted) {
     case WeightKind::kTernary:
       return TernaryText(config, converted);
     case WeightKind::kUniform:
-      return absl::StrCat("uniform INT", config.uniform.bits, " weights, groups of ", config.uniform.group,
-                          ", ", config.uniform.scale == ScaleType::kFloat16 ? "float16" : "float32",
+      return absl::StrCat("uniform INT", config.uniform.bits, " weights, ", GroupText(config), ", ",
+                          config.uniform.scale == ScaleType::kFloat16 ? "float16" : "float32",
                           " scales; inputs stay floats");
     case WeightKind::kDense:
       return absl::StrCat("none: ", DenseName(config), " weights, inputs stay floats");

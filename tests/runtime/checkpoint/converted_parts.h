@@ -62,13 +62,15 @@ inline std::map<std::string, std::string> BuffersOf(WeightSource& source, const 
   StageWalk walk(source.config(), grid, bytes);
   EXPECT_EQ(stage->embedding.empty(), !walk.has_embedding());
   EXPECT_EQ(stage->head.empty(), !walk.has_head());
-  if (walk.has_embedding()) EXPECT_TRUE(walk.Embedding(stage->embedding).ok());
+  absl::Status walked;
+  if (walk.has_embedding()) walked.Update(walk.Embedding(stage->embedding));
   int64_t index = walk.layers().begin;
-  for (LayerWeights& layer : stage->layers) EXPECT_TRUE(walk.Layer(index++, layer).ok());
-  for (FloatLayerWeights& layer : stage->float_layers) EXPECT_TRUE(walk.Layer(index++, layer).ok());
+  for (LayerWeights& layer : stage->layers) walked.Update(walk.Layer(index++, layer));
+  for (FloatLayerWeights& layer : stage->float_layers) walked.Update(walk.Layer(index++, layer));
   EXPECT_EQ(index, walk.layers().end);
-  if (walk.has_final_norm()) EXPECT_TRUE(walk.FinalNorm(stage->final_norm).ok());
-  if (walk.has_head()) EXPECT_TRUE(walk.Head(stage->head).ok());
+  if (walk.has_final_norm()) walked.Update(walk.FinalNorm(stage->final_norm));
+  if (walk.has_head()) walked.Update(walk.Head(stage->head));
+  EXPECT_TRUE(walked.ok()) << walked;
   return bytes.buffers();
 }
 

@@ -286,7 +286,7 @@ TEST_F(HostileConverted, AnyByteOfTheManifest) {
     std::string changed = text;
     changed[at] = static_cast<char>(changed[at] ^ (1 + at % 7));
     const auto parsed = ConvertedManifest::Parse(changed, "changed");
-    if (parsed.ok()) EXPECT_EQ(*parsed, sound) << at;
+    EXPECT_TRUE(!parsed.ok() || *parsed == sound) << at;
   }
 }
 
