@@ -116,7 +116,7 @@ TEST_F(HostileConverted, ManifestsWithAWrongField) {
       {[](json& m) { m.erase("version"); }, "version must be a whole number"},
       {[](json& m) { m["packing"] = "rows"; }, "packing must be \"cpu\" or \"five-trits\""},
       {[](json& m) { m.erase("source"); }, "source must be an object"},
-      {[](json& m) { m["source"] = 3; }, "source: name must be a string"},
+      {[](json& m) { m["source"] = 3; }, "source must be an object"},
       {[](json& m) { m["source"]["digest"] = "xyz"; }, "digest must be 16 hex digits"},
       {[](json& m) { m["tp"] = 0; }, "tp must be a whole number from 1"},
       {[](json& m) { m["tp"] = 1e300; }, "tp must be a whole number from 1"},
