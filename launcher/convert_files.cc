@@ -28,7 +28,8 @@ constexpr const char* kFolderFiles[] = {kConfig,
                                         "merges.txt",
                                         "chat_template.jinja"};
 // Of a folder that holds a .gguf file: what comes before the tokenizer in it.
-constexpr const char* kBesideGguf[] = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"};
+constexpr const char* kBesideGguf[] = {"tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+                                       "chat_template.jinja"};
 
 absl::Status AddFile(const std::filesystem::path& path, Files& files) {
   std::error_code ignored;

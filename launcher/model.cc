@@ -12,6 +12,7 @@
 #include "runtime/checkpoint/converted.h"
 #include "runtime/checkpoint/gguf.h"
 #include "runtime/text/gguf_tokenizer.h"
+#include "runtime/text/sentencepiece_tokenizer.h"
 
 namespace ternion {
 namespace {
@@ -71,9 +72,11 @@ absl::Status CheckConvertedGrid(const JobOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model) {
-  const std::filesystem::path json = std::filesystem::path(model) / "tokenizer.json";
+  const std::filesystem::path folder = model;
+  const std::filesystem::path json = folder / "tokenizer.json";
   std::error_code ignored;
   if (std::filesystem::exists(json, ignored)) return Tokenizer::Load(json);
+  if (std::filesystem::exists(folder / "tokenizer.model", ignored)) return LoadSentencePieceTokenizer(folder);
   TERNION_ASSIGN_OR_RETURN(const auto gguf, TokenizerGguf(model));
   if (!gguf.has_value()) return Tokenizer::Load(json);
   TERNION_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
@@ -83,7 +86,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& mode
 std::filesystem::path ChatTemplateSource(const std::string& model) {
   const std::filesystem::path folder = model;
   std::error_code ignored;
-  for (const char* file : {"tokenizer.json", "chat_template.jinja", "tokenizer_config.json"}) {
+  for (const char* file :
+       {"tokenizer.json", "tokenizer.model", "chat_template.jinja", "tokenizer_config.json"}) {
     if (std::filesystem::exists(folder / file, ignored)) return folder;
   }
   const auto gguf = TokenizerGguf(folder);

@@ -26,7 +26,7 @@ absl::StatusOr<std::optional<std::filesystem::path>> GgufOf(const std::filesyste
 // In a folder that was converted from a .gguf file: its tokenizer and chat template.
 inline constexpr char kTokenizerGguf[] = "tokenizer.gguf";
 
-// The tokenizer of a folder: its tokenizer.json, or else its .gguf file's; or that of a .gguf file.
+// The tokenizer of a folder: its tokenizer.json, or else its tokenizer.model, or else its .gguf file's; or that of a .gguf file.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model);
 
 // Where the same model's chat template is looked for (ChatTemplate::Open): the folder, or the .gguf file whose tokenizer is

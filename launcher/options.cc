@@ -87,10 +87,10 @@ std::string JobOptions::ModelName() const {
 }
 
 void AddJobOptions(CLI::App& command, JobOptions& options) {
-  command.add_option(
-      "MODEL", options.model,
-      "folder with config.json, *.safetensors and tokenizer.json, a .gguf file, or a folder that "
-      "ternion convert has made");
+  command.add_option("MODEL", options.model,
+                     "folder with config.json, *.safetensors and tokenizer.json (or tokenizer.model), a "
+                     ".gguf file, or a folder "
+                     "that ternion convert has made");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
   const CLI::Option* tp = AddOption(command, "--tp,--tensor-parallel-size", options.tp,

@@ -103,7 +103,8 @@ class Service {
     const std::string& model = options_.tokenizer.empty() ? options_.job.model : options_.tokenizer;
     if (model.empty()) {
       return absl::InvalidArgumentError(
-          "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json");
+          "a synthetic model has no tokenizer: give --tokenizer a folder with a tokenizer.json or "
+          "tokenizer.model");
     }
     TERNION_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model));
     if (!options_.tokenizer.empty() && tokenizer_->vocab_size() > config.shape.vocab) {
@@ -220,7 +221,7 @@ void AddServe(CLI::App& app, Command& chosen) {
             "of --rank-timeout, seconds in which a server that has lost a rank tells its clients so (503)")
       ->check(CLI::Range(0.0, 3600.0));
   AddOption(*command, "--tokenizer", options->tokenizer,
-            "folder with a tokenizer.json, or a .gguf file; default: MODEL");
+            "folder with a tokenizer.json or tokenizer.model, or a .gguf file; default: MODEL");
   AddTraceOption(*command, options->job);
   AddFlag(*command, "--no-prefix-caching,--no-enable-prefix-caching", options->job.no_prefix_caching,
           "compute every prompt whole, even where others began alike");

@@ -82,6 +82,9 @@ absl::StatusOr<DenseMatrix> LoadDense(ModelTensors& tensors, const ModelConfig& 
                                       absl::Span<const MatrixShare> shares) {
   const int64_t inputs = shares.front().columns.size();
   TERNION_RETURN_IF_ERROR(CheckColumns(shares.front(), inputs, kDenseInputs));
+  for (const MatrixShare& share : shares) {  // of that shape, before memory is taken for it
+    TERNION_RETURN_IF_ERROR(tensors.Dense(share.name, share.outputs, share.inputs, {}, {}, {}));
+  }
   DenseMatrix dense{config.dense, OutputsOf(shares), inputs, Buffer()};
   TERNION_ASSIGN_OR_RETURN(dense.data,
                            backend.Allocate(static_cast<size_t>(dense.outputs * inputs) * sizeof(uint16_t)));
@@ -106,6 +109,7 @@ absl::StatusOr<Buffer> LoadBiases(ModelTensors& tensors, Backend& backend,
                                   absl::Span<const MatrixShare> shares) {
   std::vector<float> biases;  // [outputs]
   for (const MatrixShare& share : shares) {
+    TERNION_RETURN_IF_ERROR(tensors.Bias(share.name, share.outputs, {}, {}));
     const size_t begin = biases.size();
     biases.resize(begin + static_cast<size_t>(share.rows.size()));
     TERNION_RETURN_IF_ERROR(

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
+#include "runtime/checkpoint/json.h"
 #include "runtime/text/utf8.h"
 
 namespace ternion {
@@ -13,6 +14,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t kMostKeys = 1024;  // files have some dozens; what is kept of a key is many times its bytes
 constexpr uint64_t kMostKeyBytes = 65535;
 constexpr uint64_t kLeastPairBytes = 14;  // a key of one byte with its length, a type, a value of one byte
 constexpr uint64_t kLengthBytes = 8;      // in front of a string
@@ -79,11 +81,14 @@ absl::StatusOr<GgufMetadata> GgufMetadata::Read(GgufBytes& bytes, uint64_t count
     return bytes.Malformed(
         absl::StrCat("announces ", count, " keys, but the file has only ", bytes.left(), " bytes left"));
   }
+  if (count > kMostKeys) {
+    return bytes.Malformed(absl::StrCat("announces ", count, " keys; at most ", kMostKeys, " are read"));
+  }
   for (uint64_t i = 0; i < count; ++i) {
     bytes.Enter(absl::StrCat("key number ", i));
     TERNION_ASSIGN_OR_RETURN(const std::string_view name, bytes.Name(kMostKeyBytes));
     const std::string key(name);
-    bytes.Enter("key " + key);
+    bytes.Enter("key " + Shown(key));
     if (metadata.values_.contains(key)) return bytes.Malformed("is there twice");
     TERNION_RETURN_IF_ERROR(metadata.ReadValue(bytes, key));
   }
@@ -139,6 +144,13 @@ absl::StatusOr<std::vector<int32_t>> GgufMetadata::Ints(std::string_view key) co
   TERNION_ASSIGN_OR_RETURN(const Array* array,
                            ArrayOf(key, {"i32", "u32"}, "it must be an array of 32-bit integers"));
   std::vector<int32_t> values(array->count);
+  if (!values.empty()) std::memcpy(values.data(), array->bytes.data(), array->bytes.size());
+  return values;
+}
+
+absl::StatusOr<std::vector<float>> GgufMetadata::Floats(std::string_view key) const {
+  TERNION_ASSIGN_OR_RETURN(const Array* array, ArrayOf(key, {"f32"}, "it must be an array of 32-bit floats"));
+  std::vector<float> values(array->count);
   if (!values.empty()) std::memcpy(values.data(), array->bytes.data(), array->bytes.size());
   return values;
 }

@@ -29,6 +29,7 @@ class GgufMetadata {
   // The elements of an array. kInvalidArgument when the key is missing or is no array of that type.
   absl::StatusOr<std::vector<std::string_view>> Strings(std::string_view key) const;
   absl::StatusOr<std::vector<int32_t>> Ints(std::string_view key) const;  // of int32 or uint32
+  absl::StatusOr<std::vector<float>> Floats(std::string_view key) const;  // of float32
 
  private:
   struct Array {

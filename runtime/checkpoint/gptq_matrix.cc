@@ -69,17 +69,17 @@ bool IsInt(const FileTensor& tensor, int64_t rows, int64_t cols) {
   return tensor.dtype == DType::kI32 && tensor.shape == std::vector<int64_t>{rows, cols};
 }
 
-// The packing under which `tensor` holds its values: [Words(n), other] along inputs, [other, Words(n)] along outputs.
-absl::StatusOr<WordPacking> PackingFor(const FileTensor& tensor, int bits, int64_t n, int64_t other,
-                                       bool along_rows) {
+// That of `packings` under which `tensor` holds its values: [Words(n), other] along inputs, [other, Words(n)] along outputs.
+absl::StatusOr<WordPacking> PackingFor(const FileTensor& tensor, const std::vector<WordPacking>& packings,
+                                       int64_t n, int64_t other, bool along_rows) {
   std::string right;
-  for (const WordPacking& packing : PackingsOf(bits)) {
+  for (const WordPacking& packing : packings) {
     const int64_t rows = along_rows ? packing.Words(n) : other;
     const int64_t cols = along_rows ? other : packing.Words(n);
     if (IsInt(tensor, rows, cols)) return packing;
     absl::StrAppend(&right, right.empty() ? "" : " or ", IntForm(rows, cols));
   }
-  return WrongForm(tensor, absl::StrCat(right, ", ", bits, "-bit values"));
+  return WrongForm(tensor, absl::StrCat(right, ", ", packings.front().bits, "-bit values"));
 }
 
 struct GptqTensors {
@@ -132,11 +132,18 @@ class GptqMatrix final : public UniformMatrix {
     }
   }
 
-  absl::Status fault() const override { return fault_; }
+  absl::Status fault() const override {
+    if (!fault_.ok() || any_scale_ || !any_read_) return fault_;
+    return absl::InvalidArgumentError(absl::StrCat(
+        tensors_.scales->Where(),
+        ": all scales on this rank are zero: the checkpoint is broken, take another upload of it"));
+  }
   std::string Where() const override { return tensors_.weight->Where(); }
 
  private:
   float Scale(float scale, int64_t group, int64_t output) {
+    any_read_ = true;
+    any_scale_ |= scale != 0;
     if (std::isfinite(scale)) return scale;
     Fault(absl::StatusCode::kDataLoss, *tensors_.scales, group, output, "is not finite");
     return 0;
@@ -170,6 +177,8 @@ class GptqMatrix final : public UniformMatrix {
   const int64_t outputs_;
   const ZeroPoint zero_point_;
   std::array<uint8_t, kWordBits> values_ = {};
+  bool any_read_ = false;
+  bool any_scale_ = false;
   absl::Status fault_;
 };
 
@@ -187,9 +196,9 @@ absl::Status CheckOrder(const TensorIndex& index, const std::string& name, int64
   }
   for (int64_t i = 0; i < inputs; ++i) {
     if (WordAt(*order, i) == static_cast<uint32_t>(i / group)) continue;
-    return absl::UnimplementedError(
-        absl::StrCat(order->Where(), ": input channel ", i, " is of group ", WordAt(*order, i), ", not ",
-                     i / group, ": models quantized with act-order (desc_act) are not supported"));
+    return absl::UnimplementedError(absl::StrCat(
+        order->Where(), ": input channel ", i, " is of group ", static_cast<int32_t>(WordAt(*order, i)),
+        ", not ", i / group, ": models quantized with act-order (desc_act) are not supported"));
   }
   return absl::OkStatus();
 }
@@ -209,10 +218,10 @@ absl::StatusOr<std::unique_ptr<UniformMatrix>> OpenGptqMatrix(const TensorIndex&
                                                    " do not divide"));
   }
   const int64_t groups = inputs / group;
-  TERNION_ASSIGN_OR_RETURN(const WordPacking weights,
-                           PackingFor(*tensors.weight, format.bits, inputs, outputs, /*along_rows=*/true));
+  TERNION_ASSIGN_OR_RETURN(const WordPacking weights, PackingFor(*tensors.weight, PackingsOf(format.bits),
+                                                                 inputs, outputs, /*along_rows=*/true));
   TERNION_ASSIGN_OR_RETURN(const WordPacking zeros,
-                           PackingFor(*tensors.zeros, format.bits, outputs, groups, /*along_rows=*/false));
+                           PackingFor(*tensors.zeros, {weights}, outputs, groups, /*along_rows=*/false));
   TERNION_RETURN_IF_ERROR(CheckScales(*tensors.scales, groups, outputs));
   TERNION_RETURN_IF_ERROR(CheckOrder(index, name, inputs, group));
   return std::make_unique<GptqMatrix>(tensors, weights, zeros, group, outputs, config.zero_point);
@@ -231,7 +240,8 @@ absl::StatusOr<UniformFormat> GptqFormat(const TensorIndex& index, const std::st
   format.group = inputs / groups;
   for (const int bits : {2, 3, 4}) {
     format.bits = bits;
-    if (PackingFor(*tensors.weight, bits, inputs, outputs, /*along_rows=*/true).ok()) return format;
+    if (PackingFor(*tensors.weight, PackingsOf(bits), inputs, outputs, /*along_rows=*/true).ok())
+      return format;
   }
   return WrongForm(*tensors.weight, absl::StrCat("I32 [words, ", outputs, "] of 2, 3 or 4 bits for each of ",
                                                  inputs, " channels"));

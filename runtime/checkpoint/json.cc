@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status.h"
 
@@ -13,16 +14,21 @@ using nlohmann::json;
 
 constexpr size_t kMostDepth = 64;
 constexpr size_t kMostShown = 60;  // bytes of a value that an error message shows
+constexpr size_t kMostShownText = 200;
+constexpr size_t kValueBytes =
+    80;  // of a value beside its text, roughly: a map's node, or an array that grows
 
 // Builds the document by events, because only they show duplicate keys and let a deep text be left early.
 class DocumentBuilder final : public json::json_sax_t {
  public:
+  explicit DocumentBuilder(size_t most_bytes) : most_bytes_(most_bytes) {}
+
   bool null() override { return Add(nullptr) != nullptr; }
   bool boolean(bool value) override { return Add(value) != nullptr; }
   bool number_integer(number_integer_t value) override { return Add(value) != nullptr; }
   bool number_unsigned(number_unsigned_t value) override { return Add(value) != nullptr; }
   bool number_float(number_float_t value, const string_t&) override { return Add(value) != nullptr; }
-  bool string(string_t& value) override { return Add(std::move(value)) != nullptr; }
+  bool string(string_t& value) override { return Count(value.size()) && Add(std::move(value)) != nullptr; }
   bool binary(binary_t&) override { return Fail("binary data"); }
   bool start_object(size_t) override { return Enter(json::object()); }
   bool end_object() override { return Leave(); }
@@ -30,8 +36,9 @@ class DocumentBuilder final : public json::json_sax_t {
   bool end_array() override { return Leave(); }
 
   bool key(string_t& name) override {
+    if (!Count(name.size())) return false;
     const auto [slot, added] = open_.back()->get_ref<json::object_t&>().emplace(name, nullptr);
-    if (!added) return Fail(absl::StrCat("the key \"", name, "\" occurs twice"));
+    if (!added) return Fail(absl::StrCat("the key \"", Shown(name), "\" occurs twice"));
     slot_ = &slot->second;
     return true;
   }
@@ -39,14 +46,22 @@ class DocumentBuilder final : public json::json_sax_t {
   bool parse_error(size_t, const std::string&, const json::exception& error) override {
     const std::string_view what = error.what();  // "[json.exception...] parse error at line ..."
     const size_t text = what.find("] ");
-    return Fail(text == what.npos ? what : what.substr(text + 2));
+    return Fail(Shown(text == what.npos ? what : what.substr(text + 2)));
   }
 
   json& document() { return document_; }
   const std::string& error() const { return error_; }
 
  private:
+  bool Count(size_t bytes) {
+    bytes_ += bytes;
+    return bytes_ <= most_bytes_ ||
+           Fail(absl::StrCat("its values take more than ", most_bytes_, " bytes of memory"));
+  }
+
+  // Null where there is no room.
   json* Add(json value) {
+    if (!Count(kValueBytes)) return nullptr;
     if (open_.empty()) {
       document_ = std::move(value);
       return &document_;
@@ -62,7 +77,7 @@ class DocumentBuilder final : public json::json_sax_t {
   bool Enter(json container) {
     if (open_.size() == kMostDepth) return Fail(absl::StrCat("nested deeper than ", kMostDepth));
     open_.push_back(Add(std::move(container)));
-    return true;
+    return open_.back() != nullptr;
   }
 
   bool Leave() {
@@ -75,6 +90,8 @@ class DocumentBuilder final : public json::json_sax_t {
     return false;
   }
 
+  const size_t most_bytes_;
+  size_t bytes_ = 0;
   json document_;
   std::vector<json*> open_;  // the containers around the next value, outermost first
   json* slot_ = nullptr;     // where the value of the last key goes
@@ -89,8 +106,19 @@ std::string Shown(const json& value) {
 
 }  // namespace
 
-absl::StatusOr<json> ParseJson(std::string_view text, std::string_view where, absl::StatusCode code) {
-  DocumentBuilder builder;
+std::string Shown(std::string_view text) {
+  std::string shown;
+  for (const char c : text.substr(0, kMostShownText)) {
+    const bool printable = c >= ' ' && c <= '~';
+    shown += printable ? std::string(1, c) : absl::StrFormat("\\x%02x", static_cast<unsigned char>(c));
+  }
+  if (text.size() > kMostShownText) shown += "...";
+  return shown;
+}
+
+absl::StatusOr<json> ParseJson(std::string_view text, std::string_view where, absl::StatusCode code,
+                               size_t most_bytes) {
+  DocumentBuilder builder(most_bytes);
   if (!json::sax_parse(text.begin(), text.end(), &builder)) {
     return absl::Status(code, absl::StrCat(ToAbsl(where), ": is not valid JSON: ", builder.error()));
   }

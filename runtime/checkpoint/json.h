@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -15,9 +16,13 @@
 namespace ternion {
 
 // Parses a JSON text. Refused with `code`, `where` and the place in the text: bad syntax, bad UTF-8, nesting
-// deeper than 64, and a key that occurs twice in one object.
-absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view where,
-                                         absl::StatusCode code);
+// deeper than 64, a key that occurs twice in one object, and values that would take more than about `most_bytes` of memory,
+// which can be thirty times their text.
+absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view where, absl::StatusCode code,
+                                         size_t most_bytes = SIZE_MAX);
+
+// What a file says, for an error's one line: bytes that are not printable ASCII escaped, and cut where it is long.
+std::string Shown(std::string_view text);
 
 // Typed access to the fields of a JSON object that a person or a program wrote. A field that is null counts
 // as absent. Errors are kInvalidArgument and read "WHERE: FIELD is VALUE; it must be ...".

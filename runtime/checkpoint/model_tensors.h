@@ -43,9 +43,9 @@ class UniformMatrix {
 };
 
 // A model's tensors by the names of a Hugging Face checkpoint without their ".weight", such as
-// "model.layers.0.self_attn.q_proj". The shapes are what the caller expects of the whole tensor, and are
-// checked. Errors name the file and the tensor: kNotFound, kInvalidArgument (shape, dtype), kDataLoss
-// (values).
+// "model.layers.0.self_attn.q_proj". The shapes are what the caller expects of the whole tensor, and are checked, also
+// where an empty part is asked for. Errors name the file and the tensor: kNotFound, kInvalidArgument (shape, dtype),
+// kDataLoss (values).
 class ModelTensors {
  public:
   virtual ~ModelTensors() = default;

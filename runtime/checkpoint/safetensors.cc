@@ -18,6 +18,9 @@ using nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMostHeaderBytes = 100'000'000;
+constexpr size_t kLeastJsonBytes = 128 << 10;  // of memory that a header may take, however small the file is
+constexpr size_t kMostNameBytes = 500;
+constexpr size_t kMostSides = 8;
 
 struct DTypeFacts {
   DType dtype;
@@ -54,7 +57,7 @@ absl::Status ReadDType(const json& dtype, FileTensor& tensor) {
       return absl::OkStatus();
     }
   }
-  const std::string shown = dtype.is_string() ? dtype.get<std::string>() : "not a string";
+  const std::string shown = dtype.is_string() ? Shown(dtype.get_ref<const std::string&>()) : "not a string";
   return Malformed(tensor,
                    absl::StrCat("its dtype is ", shown, "; F32, F16, BF16, U8, I8, I32 and I64 are read"));
 }
@@ -62,6 +65,10 @@ absl::Status ReadDType(const json& dtype, FileTensor& tensor) {
 // Fills the shape and gives the number of bytes it takes.
 absl::StatusOr<uint64_t> ReadShape(const json& shape, FileTensor& tensor) {
   if (!shape.is_array()) return Malformed(tensor, "its shape is not a list");
+  if (shape.size() > kMostSides) {
+    return Malformed(
+        tensor, absl::StrCat("its shape has ", shape.size(), " sides; at most ", kMostSides, " are read"));
+  }
   uint64_t bytes = DTypeBytes(tensor.dtype);
   for (const json& side : shape) {
     if (!side.is_number_unsigned()) return Malformed(tensor, "its shape holds something other than counts");
@@ -106,6 +113,25 @@ absl::StatusOr<FileTensor> ReadEntry(const std::string& name, const json& entry,
   TERNION_ASSIGN_OR_RETURN(const auto range, ReadOffsets(entry["data_offsets"], bytes, data.size(), tensor));
   tensor.data = data.subspan(range.first, range.second - range.first);
   return tensor;
+}
+
+// Errors show names, and a header can hold more of them than its file is long.
+absl::Status CheckHeader(std::string_view text, uint64_t file_bytes, std::string_view where) {
+  if (text.empty() || text.front() != '{') {
+    return absl::DataLossError(absl::StrCat(ToAbsl(where), ": its header is not a JSON object"));
+  }
+  if (text.size() <= std::max<uint64_t>(kLeastJsonBytes, file_bytes / 2)) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(ToAbsl(where), ": its header takes ", text.size(), " of ",
+                                          file_bytes, " bytes; the tensors' data must be the larger part"));
+}
+
+absl::Status CheckName(std::string_view name, std::string_view where) {
+  const bool printable =
+      std::none_of(name.begin(), name.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (printable && name.size() <= kMostNameBytes) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(ToAbsl(where), ": has a tensor ", Shown(name),
+                                          "; a name has at most ", kMostNameBytes,
+                                          " bytes and no control characters"));
 }
 
 // Every byte of the data belongs to exactly one tensor.
@@ -168,14 +194,14 @@ absl::Status SafetensorsFile::ReadHeader() {
                                             std::min(kMostHeaderBytes, bytes.size() - kLengthBytes)));
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
-  if (text.empty() || text.front() != '{') {
-    return absl::DataLossError(absl::StrCat(where, ": its header is not a JSON object"));
-  }
-  TERNION_ASSIGN_OR_RETURN(const json header,
-                           ParseJson(text, where + ": header", absl::StatusCode::kDataLoss));
+  TERNION_RETURN_IF_ERROR(CheckHeader(text, bytes.size(), where));
+  TERNION_ASSIGN_OR_RETURN(const json header, ParseJson(text, where + ": header", absl::StatusCode::kDataLoss,
+                                                        std::max(kLeastJsonBytes, bytes.size())));
   const absl::Span<const std::byte> data = bytes.subspan(kLengthBytes + length);
+  tensors_.reserve(header.size());
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
+    TERNION_RETURN_IF_ERROR(CheckName(name, where));
     TERNION_ASSIGN_OR_RETURN(FileTensor tensor, ReadEntry(name, entry, data, file_.get()));
     tensors_.push_back(std::move(tensor));
   }

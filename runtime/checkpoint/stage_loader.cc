@@ -156,6 +156,8 @@ class StageLoader {
 
   // The weights of a norm of n channels.
   absl::StatusOr<Buffer> LoadNorm(const std::string& name, int64_t n) {
+    TERNION_RETURN_IF_ERROR(
+        tensors_.Vector(name, n, {}, {}));  // of that shape, before memory is taken for it
     std::vector<float> values(static_cast<size_t>(n));
     TERNION_RETURN_IF_ERROR(tensors_.Vector(name, n, {0, n}, absl::MakeSpan(values)));
     return Upload(backend_, values);
@@ -166,6 +168,7 @@ class StageLoader {
     const Range mine = weights_.shard.vocab;
     const int64_t h = shape_.hidden;
     if (mine.size() == 0) return Buffer();
+    TERNION_RETURN_IF_ERROR(tensors_.Table(name, shape_.vocab, h, {}, {}));
     TERNION_ASSIGN_OR_RETURN(Buffer table,
                              backend_.Allocate(static_cast<size_t>(mine.size() * h) * sizeof(BFloat16)));
     const TensorView<BFloat16> rows = table.As<BFloat16>(mine.size(), h);

@@ -1,5 +1,6 @@
 #include "runtime/checkpoint/tensor_index.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,13 +12,28 @@ namespace ternion {
 namespace {
 
 constexpr size_t kMostIndexBytes = 100'000'000;
+constexpr size_t kLeastIndexBytes = 128 << 10;
 constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
 // A name with a folder in it could lead anywhere on the disk.
 bool IsPlainFileName(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
-         name.find('\0') == name.npos;
+  constexpr size_t kMostNameBytes = 255;
+  return !name.empty() && name != "." && name != ".." && name.size() <= kMostNameBytes &&
+         std::none_of(name.begin(), name.end(),
+                      [](unsigned char c) { return c == '/' || c < ' ' || c == 0x7f; });
+}
+
+// An index is small beside the shards that it lists.
+size_t ShardBytes(const std::filesystem::path& folder) {
+  std::error_code error;
+  size_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() != ".safetensors" || !entry.is_regular_file(error)) continue;
+    const uintmax_t size = entry.file_size(error);
+    if (!error) bytes += static_cast<size_t>(size);
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -61,21 +77,24 @@ absl::Status TensorIndex::AddFile(const std::filesystem::path& path) {
 
 absl::Status TensorIndex::AddShards(const std::filesystem::path& index_file) {
   const std::string where = index_file.string();
-  TERNION_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(index_file, kMostIndexBytes));
-  TERNION_ASSIGN_OR_RETURN(const auto document, ParseJson(text, where, absl::StatusCode::kInvalidArgument));
+  const size_t most_bytes = std::max(kLeastIndexBytes, ShardBytes(folder_));
+  TERNION_ASSIGN_OR_RETURN(const std::string text,
+                           ReadTextFile(index_file, std::min(kMostIndexBytes, most_bytes)));
+  TERNION_ASSIGN_OR_RETURN(const auto document,
+                           ParseJson(text, where, absl::StatusCode::kInvalidArgument, most_bytes));
   TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, where));
   TERNION_RETURN_IF_ERROR(fields.Object("weight_map").status());
   for (const auto& [name, file_name] : fields.Find("weight_map")->items()) {
     if (!file_name.is_string() || !IsPlainFileName(file_name.get_ref<const std::string&>())) {
-      return absl::InvalidArgumentError(absl::StrCat(where, ": weight_map: ", name, " is in ",
-                                                     file_name.dump(),
+      return absl::InvalidArgumentError(absl::StrCat(where, ": weight_map: ", Shown(name), " is in ",
+                                                     Shown(file_name.dump()),
                                                      "; it must be the name of a file in the same folder"));
     }
     TERNION_ASSIGN_OR_RETURN(const SafetensorsFile* shard, Shard(file_name.get<std::string>(), index_file));
     const FileTensor* tensor = shard->Find(name);
     if (tensor == nullptr) {
-      return absl::NotFoundError(
-          absl::StrCat(shard->path().string(), ": has no tensor ", name, ", which ", where, " places there"));
+      return absl::NotFoundError(absl::StrCat(shard->path().string(), ": has no tensor ", Shown(name),
+                                              ", which ", where, " places there"));
     }
     tensors_.emplace(name, tensor);
   }

@@ -23,6 +23,7 @@ constexpr int64_t kMostHeadDim = 4096;
 constexpr int64_t kMostVocab = int64_t{1} << 24;
 constexpr int64_t kMostPositions = int64_t{1} << 28;
 constexpr size_t kMostConfigBytes = 1 << 20;
+constexpr size_t kMostConfigMemory = 1 << 19;  // that its values take
 
 absl::Status ReadHeads(const JsonFields& fields, ModelShape& shape) {
   TERNION_ASSIGN_OR_RETURN(shape.heads, fields.Int("num_attention_heads", 1, kMostHeads));
@@ -127,8 +128,9 @@ absl::Status AddGenerationEos(const std::filesystem::path& file, ModelConfig& co
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return absl::OkStatus();
   TERNION_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(file, kMostConfigBytes));
-  TERNION_ASSIGN_OR_RETURN(const auto document,
-                           ParseJson(text, file.string(), absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(
+      const auto document,
+      ParseJson(text, file.string(), absl::StatusCode::kInvalidArgument, kMostConfigMemory));
   TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, file.string()));
   TERNION_ASSIGN_OR_RETURN(const auto ids, fields.Ids("eos_token_id", config.shape.vocab - 1));
   AddIds(ids, config.eos_ids);
@@ -145,8 +147,9 @@ absl::StatusOr<JsonFields::Names> AddQuantizeConfig(const std::filesystem::path&
     return JsonFields::Names();
   }
   TERNION_ASSIGN_OR_RETURN(const std::string more, ReadTextFile(file, kMostConfigBytes));
-  TERNION_ASSIGN_OR_RETURN(auto quantization,
-                           ParseJson(more, file.string(), absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(
+      auto quantization,
+      ParseJson(more, file.string(), absl::StatusCode::kInvalidArgument, kMostConfigMemory));
   TERNION_RETURN_IF_ERROR(JsonFields::Of(quantization, file.string()).status());
   quantization.emplace("quant_method", "gptq");
   document[kField] = std::move(quantization);
@@ -158,7 +161,8 @@ absl::StatusOr<JsonFields::Names> AddQuantizeConfig(const std::filesystem::path&
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
   TERNION_ASSIGN_OR_RETURN(std::string text, ReadTextFile(file, kMostConfigBytes));
-  TERNION_ASSIGN_OR_RETURN(auto document, ParseJson(text, file.string(), absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(
+      auto document, ParseJson(text, file.string(), absl::StatusCode::kInvalidArgument, kMostConfigMemory));
   TERNION_ASSIGN_OR_RETURN(const JsonFields::Names names,
                            AddQuantizeConfig(file.parent_path(), document, text));
   TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, file.string(), &names));
@@ -169,7 +173,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::filesystem::path& file) {
 }
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, std::string_view where) {
-  TERNION_ASSIGN_OR_RETURN(const auto document, ParseJson(text, where, absl::StatusCode::kInvalidArgument));
+  TERNION_ASSIGN_OR_RETURN(const auto document,
+                           ParseJson(text, where, absl::StatusCode::kInvalidArgument, kMostConfigMemory));
   TERNION_ASSIGN_OR_RETURN(const JsonFields fields, JsonFields::Of(document, where));
   TERNION_ASSIGN_OR_RETURN(ModelConfig config, ModelConfigOf(fields));
   config.text = std::string(text);

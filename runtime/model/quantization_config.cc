@@ -27,7 +27,7 @@ absl::Status ReadBitNet(const JsonFields& quantization, ModelConfig& config) {
   }
   TERNION_ASSIGN_OR_RETURN(config.linear_norms, quantization.BoolOr("use_rms_norm", false));
   if (!config.linear_norms) return absl::OkStatus();
-  if (config.sub_norms()) {
+  if (!config.architecture->attn_sub_norm.empty()) {
     return quantization.Unsupported("use_rms_norm",
                                     "a model that has sub-norms has no norm in every linear layer");
   }
@@ -52,6 +52,8 @@ absl::Status ReadGptq(const JsonFields& quantization, ModelConfig& config) {
     if (config.uniform.group % 32 != 0)
       return quantization.Unsupported("group_size", "multiples of 32, and -1, are supported");
   }
+  // Whatever it says, g_idx tells the order.
+  TERNION_RETURN_IF_ERROR(quantization.BoolOr("desc_act", false).status());
   config.zero_point = ZeroPoint::kMinusOne;
   const char* const key = "checkpoint_format";
   if (quantization.Has(key)) {

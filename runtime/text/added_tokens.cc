@@ -12,15 +12,9 @@
 namespace ternion {
 namespace {
 
-absl::StatusOr<Regex> CompileWordCharacter() {
-  std::string set = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})";
-  for (const std::string_view category : {"L", "M", "Nd"}) set += CategoryAdditions(category);
-  return Regex::CompilePcre2(absl::StrCat("[", set, "]"));
-}
-
-// Unicode Technical Standard 18's \w.
 bool IsWordCharacter(std::string_view character) {
-  static const auto* const word = new absl::StatusOr<Regex>(CompileWordCharacter());
+  static const auto* const word =
+      new absl::StatusOr<Regex>(Regex::CompilePcre2(absl::StrCat("[", WordCharacters(), "]")));
   CHECK(word->ok(), word->status().ToString());
   const absl::StatusOr<RegexMatch> match = RegexMatcher(**word).Find(character, 0);
   CHECK(match.ok(), match.status().ToString());
@@ -34,29 +28,29 @@ bool StandsAlone(std::string_view text, size_t begin, size_t end) {
   return after.empty() || !IsWordCharacter(after.substr(0, FirstUtf8(after).bytes));
 }
 
-// Where tokens may stand in a piece of a text, whose first byte is byte `begin` of the whole.
+// Where tokens may stand in a text.
 class MarkupCursor {
  public:
-  MarkupCursor(absl::Span<const TextRange> plain, size_t begin) : plain_(plain), begin_(begin) {}
+  explicit MarkupCursor(absl::Span<const TextRange> plain) : plain_(plain) {}
 
   // The first bytes at or behind `at` that are not plain, up to the next that are. Never goes back.
   TextRange NextFrom(size_t at) {
-    while (next_ < plain_.size() && plain_[next_].end <= begin_ + at) ++next_;
+    while (next_ < plain_.size() && plain_[next_].end <= at) ++next_;
     if (next_ == plain_.size()) return {at, std::string_view::npos};
     const TextRange& plain = plain_[next_];
-    if (plain.begin > begin_ + at) return {at, plain.begin - begin_};
-    return {plain.end - begin_, plain.end - begin_};
+    if (plain.begin > at) return {at, plain.begin};
+    return {plain.end, plain.end};
   }
 
  private:
   absl::Span<const TextRange> plain_;
-  size_t begin_;
   size_t next_ = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, Vocabulary& vocabulary) {
+absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, const Normalizer& normalizer,
+                                                  Vocabulary& vocabulary) {
   TERNION_RETURN_IF_ERROR(tokens.ExpectArray());
   AddedTokens result;
   for (size_t i = 0; i < tokens.value().size(); ++i) {
@@ -73,29 +67,32 @@ absl::StatusOr<AddedTokens> AddedTokens::FromJson(const JsonNode& tokens, Vocabu
     if (absl::Status added = vocabulary.AddToken(id, token.content, special); !added.ok())
       return node.Locate(added);
     token.id = static_cast<int32_t>(id);
-    (normalized ? result.normalized_ : result.exact_).Insert(token.content, static_cast<int>(i));
+    token.pattern = token.content;
+    if (normalized) {
+      TERNION_ASSIGN_OR_RETURN(token.pattern, normalizer.Normalize(token.content, nullptr));
+      if (token.pattern.empty()) return node.Invalid("nothing is left of the content when it is normalized");
+    }
+    (normalized ? result.normalized_ : result.exact_).Insert(token.pattern, static_cast<int>(i));
     result.tokens_.push_back(std::move(token));
   }
   return result;
 }
 
 std::vector<TextPart> AddedTokens::Split(std::string_view text, absl::Span<const TextRange> plain) const {
-  std::vector<TextPart> exact;
-  SplitOne(exact_, {text, text, plain}, exact);
-  std::vector<TextPart> parts;
-  for (const TextPart& part : exact) {
-    if (part.id >= 0) {
-      parts.push_back(part);
-    } else {
-      SplitOne(normalized_, {text, part.text, plain}, parts);
-    }
-  }
-  return parts;
+  return SplitBy(exact_, text, plain);
 }
 
-void AddedTokens::SplitOne(const Trie& trie, const Piece& piece, std::vector<TextPart>& parts) const {
-  const std::string_view text = piece.text;
-  MarkupCursor markup(piece.plain, static_cast<size_t>(text.data() - piece.whole.data()));
+std::vector<TextPart> AddedTokens::SplitNormalized(std::string_view text,
+                                                   absl::Span<const TextRange> plain) const {
+  return SplitBy(normalized_, text, plain);
+}
+
+std::vector<TextPart> AddedTokens::SplitBy(const Trie& trie, std::string_view text,
+                                           absl::Span<const TextRange> plain_ranges) const {
+  if (text.empty()) return {};
+  if (trie.empty()) return {{-1, text}};
+  std::vector<TextPart> parts;
+  MarkupCursor markup(plain_ranges);
   size_t plain = 0;  // where the plain text begins that no part holds yet
   for (size_t at = 0; at < text.size();) {
     const TextRange next = markup.NextFrom(at);
@@ -110,7 +107,7 @@ void AddedTokens::SplitOne(const Trie& trie, const Piece& piece, std::vector<Tex
     }
     const Token& token = tokens_[found];
     size_t begin = at;
-    size_t end = at + token.content.size();
+    size_t end = at + token.pattern.size();
     at = end;  // also for a token that is not taken: none is looked for inside it
     if (token.single_word && !StandsAlone(text, begin, end)) continue;
     if (token.lstrip) {
@@ -123,6 +120,7 @@ void AddedTokens::SplitOne(const Trie& trie, const Piece& piece, std::vector<Tex
     plain = end;
   }
   if (plain < text.size()) parts.push_back({-1, text.substr(plain)});
+  return parts;
 }
 
 void AddedTokens::Trie::Insert(std::string_view content, int token) {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/text/json_node.h"
+#include "runtime/text/normalizer.h"
 #include "runtime/text/text_range.h"
 #include "runtime/text/vocabulary.h"
 
@@ -22,19 +23,25 @@ struct TextPart {
 };
 
 // Finds added tokens that stand in a text: from left to right, the longest at each place. Tokens with
-// `normalized` are looked for in a second pass, in what the first left. Immutable.
+// `normalized` are looked for in a second pass, in what the first left, once that is normalized. Immutable.
 class AddedTokens {
  public:
   // The `added_tokens` of a tokenizer.json; they are put into `vocabulary` too. kInvalidArgument.
-  static absl::StatusOr<AddedTokens> FromJson(const JsonNode& tokens, Vocabulary& vocabulary);
+  static absl::StatusOr<AddedTokens> FromJson(const JsonNode& tokens, const Normalizer& normalizer,
+                                              Vocabulary& vocabulary);
 
   // All of a text (UTF-8), in order. White space that a token's lstrip or rstrip takes is in no part's plain
   // text. No token has a byte in one of the ranges `plain`, which are in order and apart.
-  std::vector<TextPart> Split(std::string_view text, absl::Span<const TextRange> plain = {}) const;
+  std::vector<TextPart> Split(std::string_view text, absl::Span<const TextRange> plain) const;
+  // The second pass: the same of a part of plain text that has been normalized, with the tokens that are normalized too.
+  std::vector<TextPart> SplitNormalized(std::string_view text, absl::Span<const TextRange> plain) const;
+  // Does the second pass find anything ever?
+  bool any_normalized() const { return !normalized_.empty(); }
 
  private:
   struct Token {
     std::string content;
+    std::string pattern;  // what is looked for: the content, or what the normalizer makes of it
     int32_t id = -1;
     bool single_word = false;  // only where no word character stands before or after it
     bool lstrip = false;       // takes the white space before it
@@ -46,6 +53,7 @@ class AddedTokens {
     void Insert(std::string_view content, int token);
     // The index of the longest token that `text` begins with; -1: none.
     int Longest(std::string_view text) const;
+    bool empty() const { return nodes_.size() == 1; }
 
    private:
     struct Node {
@@ -56,13 +64,8 @@ class AddedTokens {
     std::array<bool, 256> first_bytes_{};
   };
 
-  // A part of `whole`, in whose bytes the ranges count.
-  struct Piece {
-    std::string_view whole;
-    std::string_view text;
-    absl::Span<const TextRange> plain;
-  };
-  void SplitOne(const Trie& trie, const Piece& piece, std::vector<TextPart>& parts) const;
+  std::vector<TextPart> SplitBy(const Trie& trie, std::string_view text,
+                                absl::Span<const TextRange> plain_ranges) const;
 
   std::vector<Token> tokens_;
   Trie exact_;

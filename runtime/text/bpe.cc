@@ -1,6 +1,7 @@
 #include "runtime/text/bpe.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <queue>
 #include <string>
@@ -21,14 +22,7 @@ bool IsUnset(const JsonNode& model, std::string_view field) {
 }
 
 absl::Status CheckOptions(const JsonNode& model) {
-  if (model.Has("type")) {
-    TERNION_ASSIGN_OR_RETURN(const std::string type, model.String("type"));
-    if (type != "BPE")
-      return model.Unimplemented(absl::StrCat("type \"", type, "\" is not supported; BPE is"));
-  }
   if (model.Has("dropout")) return model.Unimplemented("dropout is not supported");
-  TERNION_ASSIGN_OR_RETURN(const bool byte_fallback, model.BoolOr("byte_fallback", false));
-  if (byte_fallback) return model.Unimplemented("byte_fallback is not supported");
   for (const std::string_view affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!IsUnset(model, affix)) return model.Unimplemented(absl::StrCat(ToAbsl(affix), " is not supported"));
   }
@@ -37,18 +31,18 @@ absl::Status CheckOptions(const JsonNode& model) {
 
 }  // namespace
 
-absl::StatusOr<Bpe> Bpe::FromJson(const JsonNode& model, const Vocabulary& vocabulary) {
+absl::Status Bpe::CheckType(const JsonNode& model) {
+  if (!model.Has("type")) return absl::OkStatus();
+  TERNION_ASSIGN_OR_RETURN(const std::string type, model.String("type"));
+  if (type == "BPE") return absl::OkStatus();
+  return model.Unimplemented(absl::StrCat("type \"", type, "\" is not supported; BPE is"));
+}
+
+absl::StatusOr<Bpe> Bpe::FromJson(const JsonNode& model, const Vocabulary& vocabulary, bool byte_level) {
   TERNION_RETURN_IF_ERROR(CheckOptions(model));
-  Bpe bpe(vocabulary);
+  TERNION_ASSIGN_OR_RETURN(BpeAlphabet alphabet, BpeAlphabet::FromJson(model, vocabulary, byte_level));
+  Bpe bpe(vocabulary, std::move(alphabet));
   TERNION_ASSIGN_OR_RETURN(bpe.ignore_merges_, model.BoolOr("ignore_merges", false));
-  for (int byte = 0; byte < 256; ++byte) {
-    const char text = static_cast<char>(byte);
-    bpe.bytes_[byte] = vocabulary.Find({&text, 1}).value_or(-1);
-    if (bpe.bytes_[byte] < 0 && !IsUnset(model, "unk_token")) {
-      return model.Unimplemented(
-          absl::StrCat("unk_token in a vocabulary that lacks byte ", byte, " is not supported"));
-    }
-  }
   TERNION_ASSIGN_OR_RETURN(const JsonNode merges, model.Field("merges"));
   TERNION_RETURN_IF_ERROR(bpe.ReadMerges(merges));
   return bpe;
@@ -102,9 +96,7 @@ void Bpe::Encode(std::string_view word, std::vector<int32_t>& ids) const {
   }
   std::vector<int32_t> symbols;
   symbols.reserve(word.size());
-  for (const char byte : word) {
-    if (const int32_t id = bytes_[static_cast<uint8_t>(byte)]; id >= 0) symbols.push_back(id);
-  }
+  alphabet_.Append(word, symbols);
   symbols.size() <= kShortWord ? MergeShort(symbols) : MergeLong(symbols);
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
 #include "runtime/text/gguf_pre_tokenizer.h"
+#include "runtime/text/gguf_sentencepiece.h"
 #include "runtime/text/utf8.h"
 
 namespace ternion {
@@ -36,7 +37,6 @@ class TokenizerReader {
       : metadata_(gguf.metadata()), fields_(metadata_.fields()), where_(gguf.where()) {}
 
   absl::StatusOr<std::unique_ptr<Tokenizer>> Read() {
-    TERNION_RETURN_IF_ERROR(CheckModel());
     TERNION_RETURN_IF_ERROR(ReadTokens());
     TERNION_ASSIGN_OR_RETURN(const GgufPreTokenizer* pre, PreTokenizerOf());
     TERNION_ASSIGN_OR_RETURN(json merges, ReadMerges());
@@ -55,17 +55,6 @@ class TokenizerReader {
   }
 
  private:
-  absl::Status CheckModel() const {
-    const json* model = fields_.Find(kModel);
-    if (model != nullptr && *model == "gpt2") return absl::OkStatus();
-    if (model == nullptr || !model->is_string()) return fields_.Wrong(kModel, "it must be \"gpt2\"");
-    if (*model == "llama") {
-      return fields_.Unsupported(
-          kModel, "that is a SentencePiece model; only byte-level BPE, \"gpt2\", is supported");
-    }
-    return fields_.Unsupported(kModel, "only byte-level BPE, \"gpt2\", is supported");
-  }
-
   absl::Status ReadTokens() {
     TERNION_ASSIGN_OR_RETURN(tokens_, metadata_.Strings(kTokens));
     std::vector<int32_t> types(tokens_.size(), kNormal);
@@ -166,7 +155,14 @@ class TokenizerReader {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeGgufTokenizer(const Gguf& gguf) {
-  return TokenizerReader(gguf).Read();
+  const JsonFields fields = gguf.metadata().fields();
+  const json* model = fields.Find(kModel);
+  if (model == nullptr || !model->is_string())
+    return fields.Wrong(kModel, "it must be \"gpt2\" or \"llama\"");
+  if (*model == "gpt2") return TokenizerReader(gguf).Read();
+  if (*model == "llama") return MakeGgufSentencePieceTokenizer(gguf);
+  return fields.Unsupported(kModel,
+                            "only byte-level BPE, \"gpt2\", and SentencePiece BPE, \"llama\", are supported");
 }
 
 std::string GgufChatTemplate(const Gguf& gguf) {

@@ -10,11 +10,11 @@
 
 namespace ternion {
 
-// The tokenizer in a GGUF file's metadata (keys tokenizer.ggml.*): byte-level BPE, which GGUF calls "gpt2". Words are
-// cut as tokenizer.ggml.pre says; where a file does not say, as Llama 3 does when the vocabulary is Llama 3's, else as
-// llama.cpp's default. Independent of `gguf` afterwards.
-// kInvalidArgument: malformed; kUnimplemented: SentencePiece and other models, cuts that are not known; each names the
-// file and the key.
+// The tokenizer in a GGUF file's metadata (keys tokenizer.ggml.*): SentencePiece BPE, which GGUF calls "llama"
+// (gguf_sentencepiece.h), or byte-level BPE, which it calls "gpt2". Of the latter, words are cut as tokenizer.ggml.pre says;
+// where a file does not say, as Llama 3 does when the vocabulary is Llama 3's, else as llama.cpp's default. Independent of
+// `gguf` afterwards.
+// kInvalidArgument: malformed; kUnimplemented: other models, cuts that are not known; each names the file and the key.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeGgufTokenizer(const Gguf& gguf);
 
 // The model's chat template (Jinja); empty when the file has none.

@@ -1,11 +1,14 @@
 #include "runtime/text/pre_tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/status.h"
 #include "runtime/text/byte_level.h"
+#include "runtime/text/text_pattern.h"
+#include "runtime/text/unicode_additions.h"
 
 namespace ternion {
 namespace {
@@ -44,24 +47,56 @@ absl::Status AddSequence(const JsonNode& node, Stages& stages) {
   return absl::OkStatus();
 }
 
-// True for `one`, false for `other`.
-absl::StatusOr<bool> BehaviorIs(const JsonNode& node, std::string_view one, std::string_view other) {
+const SplitBehavior* FindBehavior(std::string_view name) {
+  static constexpr std::pair<std::string_view, SplitBehavior> kKnown[] = {
+      {"Isolated", SplitBehavior::kIsolated},
+      {"Removed", SplitBehavior::kRemoved},
+      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+      {"MergedWithNext", SplitBehavior::kMergedWithNext},
+      {"Contiguous", SplitBehavior::kContiguous}};
+  for (const auto& [known, behavior] : kKnown) {
+    if (name == known) return &behavior;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<SplitBehavior> ReadBehavior(const JsonNode& node) {
   TERNION_ASSIGN_OR_RETURN(const JsonNode behavior, node.Field("behavior"));
-  if (behavior.value() == one) return true;
-  if (behavior.value() == other) return false;
-  return behavior.Unimplemented(absl::StrCat("only ", ToAbsl(one), " and ", ToAbsl(other), " are supported"));
+  if (!behavior.value().is_string()) return behavior.Invalid("is no string");
+  const auto& name = behavior.value().get_ref<const std::string&>();
+  if (const SplitBehavior* known = FindBehavior(name)) return *known;
+  return behavior.Unimplemented(absl::StrCat("\"", name, "\" is not supported"));
 }
 
 absl::Status AddSplit(const JsonNode& node, Stages& stages) {
-  TERNION_ASSIGN_OR_RETURN(const bool removed, BehaviorIs(node, "Removed", "Isolated"));
-  TERNION_ASSIGN_OR_RETURN(const bool invert, node.Bool("invert"));
-  TERNION_ASSIGN_OR_RETURN(const JsonNode pattern, node.Field("pattern"));
-  if (!pattern.Has("Regex")) return pattern.Unimplemented("only a \"Regex\" is supported");
-  TERNION_ASSIGN_OR_RETURN(const std::string regex, pattern.String("Regex"));
   PreTokenizerStage stage;
-  TERNION_ASSIGN_OR_RETURN(stage.regex, Compile(pattern, regex));
-  stage.drop_gaps = removed && invert;
-  stage.drop_matches = removed && !invert;
+  TERNION_ASSIGN_OR_RETURN(stage.behavior, ReadBehavior(node));
+  TERNION_ASSIGN_OR_RETURN(stage.invert, node.Bool("invert"));
+  TERNION_ASSIGN_OR_RETURN(const JsonNode pattern, node.Field("pattern"));
+  TERNION_ASSIGN_OR_RETURN(Regex regex, CompilePattern(pattern));
+  stage.regex = std::make_shared<const Regex>(std::move(regex));
+  stages.push_back(std::move(stage));
+  return absl::OkStatus();
+}
+
+// Words are \w+ and [^\w\s]+.
+absl::Status AddWhitespace(const JsonNode& node, Stages& stages) {
+  PreTokenizerStage stage;
+  const std::string word = WordCharacters();
+  absl::StatusOr<Regex> regex =
+      Regex::CompilePcre2(absl::StrCat("[", word, "]+|[^\\p{White_Space}", word, "]+"));
+  if (!regex.ok()) return node.Locate(regex.status());
+  stage.regex = std::make_shared<const Regex>(*std::move(regex));
+  stage.behavior = SplitBehavior::kRemoved;
+  stage.invert = true;
+  stages.push_back(std::move(stage));
+  return absl::OkStatus();
+}
+
+absl::Status AddWhitespaceSplit(const JsonNode& node, Stages& stages) {
+  PreTokenizerStage stage;
+  TERNION_ASSIGN_OR_RETURN(stage.regex, Compile(node, "\\s"));
+  stage.behavior = SplitBehavior::kRemoved;
   stages.push_back(std::move(stage));
   return absl::OkStatus();
 }
@@ -77,10 +112,22 @@ absl::Status AddDigits(const JsonNode& node, Stages& stages) {
 }
 
 absl::Status AddPunctuation(const JsonNode& node, Stages& stages) {
-  TERNION_ASSIGN_OR_RETURN(const bool contiguous, BehaviorIs(node, "Contiguous", "Isolated"));
   PreTokenizerStage stage;
+  if (node.Has("behavior")) {
+    TERNION_ASSIGN_OR_RETURN(stage.behavior, ReadBehavior(node));
+  }
   const std::string mark = absl::StrCat("(?![", kLaterPunctuation, R"(])[\p{P}$+<=>^`|~\x{166D}\x{111C9}])");
-  TERNION_ASSIGN_OR_RETURN(stage.regex, Compile(node, contiguous ? absl::StrCat("(?:", mark, ")+") : mark));
+  TERNION_ASSIGN_OR_RETURN(stage.regex, Compile(node, mark));
+  stages.push_back(std::move(stage));
+  return absl::OkStatus();
+}
+
+absl::Status AddMetaspace(const JsonNode& node, Stages& stages) {
+  for (const PreTokenizerStage& before : stages) {
+    if (before.to_byte_level) return node.Unimplemented("Metaspace behind ByteLevel is not supported");
+  }
+  PreTokenizerStage stage;
+  TERNION_ASSIGN_OR_RETURN(stage.metaspace, Metaspace::FromJson(node));
   stages.push_back(std::move(stage));
   return absl::OkStatus();
 }
@@ -107,6 +154,9 @@ absl::Status AddStages(const JsonNode& node, Stages& stages) {
   if (type == "Digits") return AddDigits(node, stages);
   if (type == "Punctuation") return AddPunctuation(node, stages);
   if (type == "ByteLevel") return AddByteLevel(node, stages);
+  if (type == "Metaspace") return AddMetaspace(node, stages);
+  if (type == "Whitespace") return AddWhitespace(node, stages);
+  if (type == "WhitespaceSplit") return AddWhitespaceSplit(node, stages);
   return node.Unimplemented(absl::StrCat("pre-tokenizer \"", type, "\" is not supported"));
 }
 
@@ -114,11 +164,12 @@ absl::Status AddStages(const JsonNode& node, Stages& stages) {
 
 absl::StatusOr<PreTokenizer> PreTokenizer::FromJson(const JsonNode& node) {
   PreTokenizer result;
-  TERNION_RETURN_IF_ERROR(AddStages(node, result.stages_));
-  for (const PreTokenizerStage& stage : result.stages_) {
-    if (stage.to_byte_level) return result;
-  }
-  return node.Unimplemented("has no ByteLevel; only byte-level BPE is supported");
+  if (!node.value().is_null()) TERNION_RETURN_IF_ERROR(AddStages(node, result.stages_));
+  return result;
+}
+
+bool PreTokenizer::byte_level() const {
+  return std::any_of(stages_.begin(), stages_.end(), [](const auto& stage) { return stage.to_byte_level; });
 }
 
 WordCutter::WordCutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_(pre_tokenizer) {
@@ -127,44 +178,62 @@ WordCutter::WordCutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_(pre_t
   }
 }
 
-absl::StatusOr<std::vector<std::string_view>> WordCutter::Cut(std::string_view text) {
+absl::StatusOr<std::vector<std::string_view>> WordCutter::Cut(std::string_view text, bool at_start) {
   std::vector<std::string_view> words = {text};
-  bool byte_level = false;
+  bool respelled = false;
   for (size_t i = 0; i < matchers_.size(); ++i) {
-    const PreTokenizerStage& stage = pre_tokenizer_.stages_[i];
-    std::vector<std::string_view> cut;
-    for (std::string_view word : words) {
-      if (stage.add_prefix_space && word.front() != ' ') word = Own(std::string(" ").append(word));
-      TERNION_RETURN_IF_ERROR(CutOne(stage, matchers_[i].get(), word, cut));
-    }
-    words = std::move(cut);
+    // Does the first word still begin where the text does?
+    const bool starts = at_start && !words.empty() && words.front().data() == text.data();
+    TERNION_RETURN_IF_ERROR(CutAll(i, starts, words));
     // The spelling matters to later stages alone, so after the last stage it is left out.
-    if (stage.to_byte_level && i + 1 < matchers_.size()) {
-      byte_level = true;
-      for (std::string_view& word : words) word = Own(ToByteLevel(word));
-    }
+    if (!pre_tokenizer_.stages_[i].to_byte_level || i + 1 == matchers_.size()) continue;
+    respelled = true;
+    for (std::string_view& word : words) word = Own(ToByteLevel(word));
   }
-  if (!byte_level) return words;
+  if (respelled) Respell(words);
+  return words;
+}
+
+absl::Status WordCutter::CutAll(size_t stage, bool at_start, std::vector<std::string_view>& words) {
+  const PreTokenizerStage& how = pre_tokenizer_.stages_[stage];
+  std::vector<std::string_view> cut;
+  for (std::string_view word : words) {
+    if (how.metaspace.has_value()) {
+      how.metaspace->Cut(Own(how.metaspace->Spell(word, at_start)), cut);
+    } else {
+      if (how.add_prefix_space && word.front() != ' ') word = Own(std::string(" ").append(word));
+      TERNION_RETURN_IF_ERROR(CutOne(stage, word, cut));
+    }
+    at_start = false;
+  }
+  words = std::move(cut);
+  return absl::OkStatus();
+}
+
+absl::Status WordCutter::CutOne(size_t stage, std::string_view text,
+                                std::vector<std::string_view>& words) const {
+  const PreTokenizerStage& how = pre_tokenizer_.stages_[stage];
+  if (how.regex == nullptr) {
+    words.push_back(text);
+    return absl::OkStatus();
+  }
+  WordSplit split(how.behavior, words);
+  for (size_t at = 0; at < text.size();) {
+    TERNION_ASSIGN_OR_RETURN(const RegexMatch match, matchers_[stage]->Find(text, at));
+    if (match.begin > at) split.Take(text.substr(at, match.begin - at), how.invert);
+    if (match.found) split.Take(text.substr(match.begin, match.end - match.begin), !how.invert);
+    at = match.end;
+  }
+  return absl::OkStatus();
+}
+
+// From the byte-level spelling back to the bytes.
+void WordCutter::Respell(std::vector<std::string_view>& words) {
   for (std::string_view& word : words) {
     std::optional<std::string> bytes = FromByteLevel(word);
     CHECK(bytes.has_value(), "a word lost its byte-level spelling");
     word = Own(*std::move(bytes));
   }
-  return words;
-}
-
-absl::Status WordCutter::CutOne(const PreTokenizerStage& stage, const RegexMatcher* matcher,
-                                std::string_view text, std::vector<std::string_view>& words) const {
-  size_t at = 0;
-  while (matcher != nullptr && at < text.size()) {
-    TERNION_ASSIGN_OR_RETURN(const RegexMatch match, matcher->Find(text, at));
-    if (!stage.drop_gaps && match.begin > at) words.push_back(text.substr(at, match.begin - at));
-    if (!stage.drop_matches && match.found)
-      words.push_back(text.substr(match.begin, match.end - match.begin));
-    at = match.end;
-  }
-  if (at < text.size()) words.push_back(text);
-  return absl::OkStatus();
 }
 
 std::string_view WordCutter::Own(std::string text) { return owned_.emplace_back(std::move(text)); }

@@ -1,5 +1,6 @@
 #include "runtime/text/tokenizer.h"
 
+#include <deque>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -8,8 +9,11 @@
 #include "runtime/text/added_tokens.h"
 #include "runtime/text/bpe.h"
 #include "runtime/text/json_node.h"
+#include "runtime/text/normalizer.h"
 #include "runtime/text/post_processor.h"
 #include "runtime/text/pre_tokenizer.h"
+#include "runtime/text/text_edit.h"
+#include "runtime/text/token_decoder.h"
 #include "runtime/text/utf8.h"
 #include "runtime/text/vocabulary.h"
 
@@ -21,29 +25,41 @@ namespace {
 constexpr size_t kMaxRememberedWords = size_t{1} << 16;
 constexpr size_t kMaxRememberedBytes = 64;
 
-absl::Status CheckText(std::string_view text) {
-  const size_t invalid = FindInvalidUtf8(text);
-  if (invalid == std::string_view::npos) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", invalid));
-}
-
 struct Parts {
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  TokenDecoder decoder;
   Vocabulary vocabulary;
   AddedTokens added;
-  PreTokenizer pre_tokenizer;
   PostProcessor post_processor;
 };
 
 // One call of Encode.
 class Encoder {
  public:
-  Encoder(const PreTokenizer& pre_tokenizer, const Bpe& bpe, std::vector<int32_t>& ids)
-      : cutter_(pre_tokenizer), bpe_(bpe), ids_(ids) {}
+  Encoder(const Parts& parts, const Bpe& bpe, std::vector<int32_t>& ids)
+      : parts_(parts), cutter_(parts.pre_tokenizer), bpe_(bpe), ids_(ids) {}
 
-  absl::Status Append(std::string_view text) {
-    TERNION_ASSIGN_OR_RETURN(const std::vector<std::string_view> words, cutter_.Cut(text));
-    for (const std::string_view word : words) AppendWord(word);
+  // All of a text; ranges `plain` as of EncodeMixed.
+  absl::Status AppendMixed(std::string_view text, absl::Span<const TextRange> plain) {
+    for (const TextPart& part : parts_.added.Split(text, plain)) {
+      if (part.id >= 0) {
+        ids_.push_back(part.id);
+      } else {
+        const size_t begin = static_cast<size_t>(part.text.data() - text.data());
+        TERNION_RETURN_IF_ERROR(
+            AppendRest(part.text, RangesWithin(plain, {begin, begin + part.text.size()}), begin == 0));
+      }
+    }
     return absl::OkStatus();
+  }
+
+  // `at_start`: nothing stands before the text.
+  absl::Status AppendPlain(std::string_view text, bool at_start) {
+    if (!parts_.normalizer.empty()) {
+      TERNION_ASSIGN_OR_RETURN(text, Normalize(text, nullptr));
+    }
+    return text.empty() ? absl::OkStatus() : AppendWords(text, at_start);
   }
 
  private:
@@ -51,6 +67,33 @@ class Encoder {
     size_t begin;
     size_t end;
   };
+
+  // What the first pass of added tokens left.
+  absl::Status AppendRest(std::string_view text, std::vector<TextRange> plain, bool at_start) {
+    if (!parts_.added.any_normalized()) return AppendPlain(text, at_start);
+    if (!parts_.normalizer.empty()) {
+      TERNION_ASSIGN_OR_RETURN(text, Normalize(text, &plain));
+    }
+    for (const TextPart& part : parts_.added.SplitNormalized(text, plain)) {
+      if (part.id >= 0) {
+        ids_.push_back(part.id);
+      } else {
+        TERNION_RETURN_IF_ERROR(AppendWords(part.text, at_start && part.text.data() == text.data()));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string_view> Normalize(std::string_view text, std::vector<TextRange>* plain) {
+    TERNION_ASSIGN_OR_RETURN(normalized_.emplace_back(), parts_.normalizer.Normalize(text, plain));
+    return normalized_.back();
+  }
+
+  absl::Status AppendWords(std::string_view text, bool at_start) {
+    TERNION_ASSIGN_OR_RETURN(const std::vector<std::string_view> words, cutter_.Cut(text, at_start));
+    for (const std::string_view word : words) AppendWord(word);
+    return absl::OkStatus();
+  }
 
   void AppendWord(std::string_view word) {
     if (const int32_t whole = bpe_.WholeWord(word); whole >= 0) return ids_.push_back(whole);
@@ -66,17 +109,20 @@ class Encoder {
     for (size_t i = place.begin; i < place.end; ++i) ids_.push_back(ids_[i]);
   }
 
+  const Parts& parts_;
   WordCutter cutter_;
   const Bpe& bpe_;
   std::vector<int32_t>& ids_;
-  absl::flat_hash_map<absl::string_view, Place> places_;  // of words in the text or in the cutter
+  absl::flat_hash_map<absl::string_view, Place> places_;  // of words in the text, below or in the cutter
+  std::deque<std::string> normalized_;
 };
 
 class BpeTokenizer : public Tokenizer {
  public:
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Make(Parts parts, const JsonNode& model) {
     std::unique_ptr<BpeTokenizer> tokenizer(new BpeTokenizer(std::move(parts)));
-    TERNION_ASSIGN_OR_RETURN(Bpe bpe, Bpe::FromJson(model, tokenizer->parts_.vocabulary));
+    const bool byte_level = tokenizer->parts_.pre_tokenizer.byte_level();
+    TERNION_ASSIGN_OR_RETURN(Bpe bpe, Bpe::FromJson(model, tokenizer->parts_.vocabulary, byte_level));
     tokenizer->bpe_ = std::make_unique<const Bpe>(std::move(bpe));
     return tokenizer;
   }
@@ -98,18 +144,23 @@ class BpeTokenizer : public Tokenizer {
   }
 
   absl::StatusOr<std::vector<int32_t>> EncodePlain(std::string_view text) const override {
-    TERNION_RETURN_IF_ERROR(CheckText(text));
+    TERNION_RETURN_IF_ERROR(CheckUtf8(text));
     std::vector<int32_t> ids;
-    if (!text.empty()) TERNION_RETURN_IF_ERROR(Encoder(parts_.pre_tokenizer, *bpe_, ids).Append(text));
+    if (!text.empty()) {
+      TERNION_RETURN_IF_ERROR(Encoder(parts_, *bpe_, ids).AppendPlain(text, /*at_start=*/true));
+    }
     return ids;
   }
 
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special) const override {
     std::string bytes;
+    size_t first_token = 0;
     for (const int32_t id : ids) {
-      if (!skip_special || !IsSpecial(id)) bytes += TokenBytes(id);
+      if (skip_special && IsSpecial(id)) continue;
+      bytes += TokenBytes(id);
+      if (first_token == 0) first_token = bytes.size();
     }
-    return bytes;
+    return bytes.erase(0, parts_.decoder.Leading(bytes, first_token));
   }
 
   std::string_view TokenBytes(int32_t id) const override { return parts_.vocabulary.Bytes(id); }
@@ -124,49 +175,42 @@ class BpeTokenizer : public Tokenizer {
 
   absl::Status Append(std::string_view text, absl::Span<const TextRange> plain,
                       std::vector<int32_t>& ids) const {
-    TERNION_RETURN_IF_ERROR(CheckText(text));
-    Encoder encoder(parts_.pre_tokenizer, *bpe_, ids);
-    for (const TextPart& part : parts_.added.Split(text, plain)) {
-      if (part.id >= 0) {
-        ids.push_back(part.id);
-      } else {
-        TERNION_RETURN_IF_ERROR(encoder.Append(part.text));
-      }
-    }
-    return absl::OkStatus();
+    TERNION_RETURN_IF_ERROR(CheckUtf8(text));
+    return Encoder(parts_, *bpe_, ids).AppendMixed(text, plain);
   }
 
   Parts parts_;
   std::unique_ptr<const Bpe> bpe_;
 };
 
-absl::Status CheckDecoder(const JsonNode& root) {
-  TERNION_ASSIGN_OR_RETURN(const JsonNode decoder, root.Field("decoder"));
-  TERNION_ASSIGN_OR_RETURN(const std::string type, decoder.String("type"));
-  if (type == "ByteLevel") return absl::OkStatus();
-  return decoder.Unimplemented(absl::StrCat("decoder \"", type, "\" is not supported; ByteLevel is"));
-}
-
-absl::Status CheckNormalizer(const JsonNode& root) {
-  if (!root.Has("normalizer")) return absl::OkStatus();
-  TERNION_ASSIGN_OR_RETURN(const JsonNode normalizer, root.Field("normalizer"));
-  TERNION_ASSIGN_OR_RETURN(const std::string type, normalizer.String("type"));
-  return normalizer.Unimplemented(absl::StrCat("normalizer \"", type, "\" is not supported; null is"));
+// Words and tokens must be spelled alike.
+absl::Status CheckSpelling(const JsonNode& root, const Parts& parts) {
+  if (parts.pre_tokenizer.byte_level() == parts.decoder.byte_level()) return absl::OkStatus();
+  return root.Unimplemented(
+      "a pre-tokenizer and a decoder of which one alone is ByteLevel are not supported");
 }
 
 absl::StatusOr<Parts> ReadParts(const JsonNode& root, const JsonNode& model) {
-  TERNION_ASSIGN_OR_RETURN(const JsonNode vocab, model.Field("vocab"));
-  TERNION_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromJson(vocab));
-  TERNION_ASSIGN_OR_RETURN(const JsonNode tokens, root.Field("added_tokens"));
-  TERNION_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::FromJson(tokens, vocabulary));
+  Parts parts;
+  if (root.Has("normalizer")) {
+    TERNION_ASSIGN_OR_RETURN(const JsonNode normalizer, root.Field("normalizer"));
+    TERNION_ASSIGN_OR_RETURN(parts.normalizer, Normalizer::FromJson(normalizer));
+  }
+  TERNION_ASSIGN_OR_RETURN(const JsonNode decoder, root.Field("decoder"));
+  TERNION_ASSIGN_OR_RETURN(parts.decoder, TokenDecoder::FromJson(decoder));
   TERNION_ASSIGN_OR_RETURN(const JsonNode pre, root.Field("pre_tokenizer"));
-  TERNION_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::FromJson(pre));
-  PostProcessor post_processor;
+  TERNION_ASSIGN_OR_RETURN(parts.pre_tokenizer, PreTokenizer::FromJson(pre));
+  TERNION_RETURN_IF_ERROR(CheckSpelling(root, parts));
+  TERNION_ASSIGN_OR_RETURN(const JsonNode vocab, model.Field("vocab"));
+  TERNION_ASSIGN_OR_RETURN(parts.vocabulary,
+                           Vocabulary::FromJson(vocab, parts.decoder, parts.pre_tokenizer.byte_level()));
+  TERNION_ASSIGN_OR_RETURN(const JsonNode tokens, root.Field("added_tokens"));
+  TERNION_ASSIGN_OR_RETURN(parts.added, AddedTokens::FromJson(tokens, parts.normalizer, parts.vocabulary));
   if (root.Has("post_processor")) {
     TERNION_ASSIGN_OR_RETURN(const JsonNode post, root.Field("post_processor"));
-    TERNION_ASSIGN_OR_RETURN(post_processor, PostProcessor::FromJson(post, vocabulary));
+    TERNION_ASSIGN_OR_RETURN(parts.post_processor, PostProcessor::FromJson(post, parts.vocabulary));
   }
-  return Parts{std::move(vocabulary), std::move(added), std::move(pre_tokenizer), std::move(post_processor)};
+  return parts;
 }
 
 }  // namespace
@@ -179,9 +223,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(const nlohmann::json& document,
                                                                std::string where) {
   const JsonNode root(document, std::move(where));
-  TERNION_RETURN_IF_ERROR(CheckNormalizer(root));
-  TERNION_RETURN_IF_ERROR(CheckDecoder(root));
   TERNION_ASSIGN_OR_RETURN(const JsonNode model, root.Field("model"));
+  TERNION_RETURN_IF_ERROR(Bpe::CheckType(model));
   TERNION_ASSIGN_OR_RETURN(Parts parts, ReadParts(root, model));
   return BpeTokenizer::Make(std::move(parts), model);
 }

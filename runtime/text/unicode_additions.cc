@@ -165,4 +165,10 @@ std::string CategoryAdditions(std::string_view category) {
   return ranges;
 }
 
+std::string WordCharacters() {
+  std::string set = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})";
+  for (const std::string_view category : {"L", "M", "Nd"}) set += CategoryAdditions(category);
+  return set;
+}
+
 }  // namespace ternion

@@ -16,5 +16,7 @@ bool IsCategory(std::string_view category);
 // The code points to add to \p{category}, as ranges to stand in a PCRE2 character class:
 // "\x{1C8A}-\x{1C8A}...".
 std::string CategoryAdditions(std::string_view category);
+// Unicode Technical Standard 18's \w, to stand in a PCRE2 character class.
+std::string WordCharacters();
 
 }  // namespace ternion

@@ -1,8 +1,9 @@
 #include "runtime/text/utf8.h"
 
 #include <algorithm>
-
 #include <cstring>
+
+#include "absl/strings/str_cat.h"
 
 namespace ternion {
 namespace {
@@ -59,6 +60,12 @@ size_t FindInvalidUtf8(std::string_view text) {
     at += piece.bytes;
   }
   return std::string_view::npos;
+}
+
+absl::Status CheckUtf8(std::string_view text) {
+  const size_t invalid = FindInvalidUtf8(text);
+  if (invalid == std::string_view::npos) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", invalid));
 }
 
 uint32_t FirstCodePoint(std::string_view text) {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/status/status.h"
+
 namespace ternion {
 
 enum class Utf8Kind : uint8_t {
@@ -24,6 +26,8 @@ Utf8Piece FirstUtf8(std::string_view text);
 
 // Where the first bytes stand that are no character; npos when all of `text` is UTF-8.
 size_t FindInvalidUtf8(std::string_view text);
+// kInvalidArgument with that place when `text` is not UTF-8.
+absl::Status CheckUtf8(std::string_view text);
 
 // Code points of `text`, which is UTF-8.
 int64_t CountCharacters(std::string_view text);

@@ -1,6 +1,7 @@
 #include "runtime/text/vocabulary.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status.h"
@@ -19,23 +20,36 @@ absl::Status CheckRange(int64_t id, std::string_view content) {
 
 }  // namespace
 
-absl::StatusOr<Vocabulary> Vocabulary::FromJson(const JsonNode& vocab) {
+absl::StatusOr<Vocabulary> Vocabulary::FromJson(const JsonNode& vocab, const TokenDecoder& decoder,
+                                                bool byte_level) {
   TERNION_RETURN_IF_ERROR(vocab.ExpectObject());
   Vocabulary result;
   for (const auto& [key, value] : vocab.value().items()) {
     if (!value.is_number_integer())
       return vocab.Invalid(absl::StrCat("the id of \"", key, "\" is no integer"));
     const auto id = value.get<int64_t>();
-    if (absl::Status range = CheckRange(id, key); !range.ok()) return vocab.Locate(range);
-    Token& token = result.Grow(id);
-    if (token.used)
-      return vocab.Invalid(absl::StrCat("the id ", id, " is there twice, once for \"", key, "\""));
-    std::optional<std::string> bytes = FromByteLevel(key);
-    if (bytes.has_value()) result.by_bytes_.emplace(*bytes, static_cast<int32_t>(id));
-    token = {bytes.value_or(key), true, false};
-    result.by_spelling_.emplace(key, static_cast<int32_t>(id));
+    absl::Status added = result.Add(id, key, decoder.Bytes(key), /*special=*/false);
+    if (!added.ok()) return vocab.Locate(added);
+    std::optional<std::string> word = byte_level ? FromByteLevel(key) : key;
+    if (word.has_value()) result.by_word_.emplace(*std::move(word), static_cast<int32_t>(id));
   }
   return result;
+}
+
+absl::Status Vocabulary::Add(int64_t id, std::string_view spelling, std::string bytes, bool special) {
+  TERNION_RETURN_IF_ERROR(CheckRange(id, spelling));
+  Token& token = Grow(id);
+  if (token.used) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the id ", id, " is there twice, once for \"", ToAbsl(spelling), "\""));
+  }
+  const auto [found, is_new] = by_spelling_.emplace(spelling, static_cast<int32_t>(id));
+  if (!is_new) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", ToAbsl(spelling), "\" is there twice, with the ids ", found->second, " and ", id));
+  }
+  token = {std::move(bytes), true, special};
+  return absl::OkStatus();
 }
 
 Vocabulary::Token& Vocabulary::Grow(int64_t id) {
@@ -61,9 +75,9 @@ absl::Status Vocabulary::AddToken(int64_t id, std::string_view content, bool spe
   return absl::OkStatus();
 }
 
-std::optional<int32_t> Vocabulary::Find(std::string_view bytes) const {
-  const auto found = by_bytes_.find(ToAbsl(bytes));
-  return found == by_bytes_.end() ? std::nullopt : std::optional<int32_t>(found->second);
+std::optional<int32_t> Vocabulary::Find(std::string_view word) const {
+  const auto found = by_word_.find(ToAbsl(word));
+  return found == by_word_.end() ? std::nullopt : std::optional<int32_t>(found->second);
 }
 
 std::optional<int32_t> Vocabulary::FindSpelling(std::string_view spelling) const {

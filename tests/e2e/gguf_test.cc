@@ -108,11 +108,11 @@ TEST(GgufProgramTest, ATemplateThatIsBrokenIsRefusedWithTheReason) {
 TEST(GgufProgramTest, ATokenizerThatIsNotSupportedIsRefusedByName) {
   const TempFolder folder;
   GgufTestFile demo = DemoGguf();
-  demo.Key("tokenizer.ggml.model") = GgufText("llama");
+  demo.Key("tokenizer.ggml.model") = GgufText("t5");
   const std::string file = folder.Write("demo.gguf", demo.Bytes());
   const ProgramResult result = RunProgram(1, Generate(file));
   EXPECT_EQ(result.exit_status, kBadArguments);
-  EXPECT_THAT(result.err, HasSubstr("tokenizer.ggml.model is \"llama\"; that is a SentencePiece model"));
+  EXPECT_THAT(result.err, HasSubstr("tokenizer.ggml.model is \"t5\"; only byte-level BPE"));
 }
 
 }  // namespace

@@ -97,6 +97,18 @@ INSTANTIATE_TEST_SUITE_P(
                     QualityRow{"PipelineInt8", kDemo, "demo-a4.8", 1, 2, "--pipeline-wire=int8", 6.376}),
     [](const auto& test) { return test.param.name; });
 
+// tests/e2e/perplexity_test.cc has the CPU's.
+TEST(GpuTest, Int2HasTorchsPerplexity) {
+  for (const int tp : {1, 2}) {
+    SKIP_WITHOUT_GPUS(tp);
+    const nlohmann::json run = RunForJson(
+        tp, 1,
+        {"perplexity", SourcePath("tests/data/trained-int2"),
+         "--tokens=" + SourcePath("tests/data/trained-int2/windows.safetensors:windows"), kDevice});
+    EXPECT_NEAR(run.value("perplexity", 0.0) / 8.0464, 1, 0.003) << "tp " << tp;
+  }
+}
+
 std::vector<StreamResult> AllAtOnce(uint16_t port, const std::vector<nlohmann::json>& requests) {
   std::vector<StreamResult> results(requests.size());
   std::vector<std::thread> clients;

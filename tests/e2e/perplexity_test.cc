@@ -12,6 +12,7 @@ namespace ternion {
 namespace {
 
 constexpr double kTolerance = 0.02;
+constexpr double kInt2Torch = 8.0464;
 
 std::vector<std::string> Arguments(const std::string& model, const std::string& golden_folder, int windows,
                                    const std::string& kv_cache = "f32") {
@@ -105,6 +106,22 @@ TEST(PerplexityTest, QueriesOf4BitsCostLittle) {
   const double exact = Perplexity(Demo(1, 1, 4)), rounded = Perplexity(Demo(1, 1, 4, "--query-bits=4"));
   EXPECT_NE(rounded, exact);
   EXPECT_NEAR(rounded / exact, 1, 0.01);
+}
+
+// What torch says of the dequantized weights (tests/tools/train_int2_model.py); sums of floats between ranks round in
+// another way at every tp.
+TEST(PerplexityTest, Int2OfEveryGrid) {
+  const auto run = [](int tp, int pp, const std::string& option = "--wire=exact") {
+    return Perplexity(
+        RunForJson(tp, pp, {"perplexity", SourcePath("tests/data/trained-int2"),
+                            "--tokens=" + SourcePath("tests/data/trained-int2/windows.safetensors:windows"),
+                            "--kv-cache=f32", option}));
+  };
+  const double alone = run(1, 1);
+  EXPECT_NEAR(alone / kInt2Torch, 1, 0.001);
+  EXPECT_EQ(run(1, 2), alone);
+  for (const int tp : {2, 4}) EXPECT_NEAR(run(tp, 1) / alone, 1, 0.001) << "tp " << tp;
+  EXPECT_NEAR(run(2, 1, "--wire=int8") / alone, 1, 0.005);
 }
 
 // All windows, within 0.5 %; minutes.

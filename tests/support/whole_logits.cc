@@ -13,18 +13,22 @@
 namespace ternion {
 
 absl::StatusOr<std::vector<float>> WholeLogits(WeightSource& source, const std::vector<int32_t>& ids) {
+  return WholeLogits(source, ids, *MakeCpuBackend(1), KvFormat::kF32);
+}
+
+absl::StatusOr<std::vector<float>> WholeLogits(WeightSource& source, const std::vector<int32_t>& ids,
+                                               Backend& backend, KvFormat kv_format) {
   const ModelConfig& config = source.config();
   const auto tokens = static_cast<int64_t>(ids.size());
-  const auto backend = MakeCpuBackend(1);
   const auto solo = MakeSoloCommunicator();
-  TERNION_ASSIGN_OR_RETURN(StageWeights weights, source.Load({}, *backend, [](double) {}));
+  TERNION_ASSIGN_OR_RETURN(StageWeights weights, source.Load({}, backend, [](double) {}));
   TERNION_ASSIGN_OR_RETURN(const auto cache,
-                           KvCache::Create(*backend, KvFormat::kF32, /*query_bits=*/0, config.shape.layers,
+                           KvCache::Create(backend, kv_format, /*query_bits=*/0, config.shape.layers,
                                            BlocksFor(tokens), weights.shard.heads));
   EngineOptions options;
   options.kv_blocks = 1;
   TERNION_ASSIGN_OR_RETURN(const auto engine,
-                           Engine::Create(config, std::move(weights), {}, options, *backend, *solo, *solo));
+                           Engine::Create(config, std::move(weights), {}, options, backend, *solo, *solo));
   std::vector<int32_t> blocks(static_cast<size_t>(BlocksFor(tokens)));
   std::iota(blocks.begin(), blocks.end(), 0);
   const KvSlice slice{0, tokens, 0, blocks};

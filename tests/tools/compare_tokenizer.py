@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Compares Ternion's tokenizer with Hugging Face's `tokenizers` (pip install tokenizers) on hard text.
+"""Compares Ternion's tokenizers with Hugging Face's `tokenizers` and with `sentencepiece` on hard text.
 
     compare_tokenizer.py --write
-        writes tests/data/tokenizer/golden.json (and small.json, the tokenizer of its variants): texts with the ids
-        that `tokenizers` gives, and digests of the ids of longer texts, which the C++ test makes again by itself
-    compare_tokenizer.py --test build/runtime_test [--seed N] [--bytes N] [TOKENIZER.json ...]
-        the same for another seed, more text or other tokenizers, in a temporary file, with which the test is run
+        writes tests/data/tokenizer/golden.json (and small.json, llama2.json and llama2.model, the tokenizers of its
+        variants): texts with the ids that `tokenizers` and `sentencepiece` give, and digests of the ids of longer texts,
+        which the C++ test makes again by itself
+    compare_tokenizer.py --test build/runtime_test [--seed N] [--bytes N] [FILE or FOLDER ...]
+        the same for another seed, more text or other tokenizers (a tokenizer.json, a tokenizer.model, or a folder that
+        holds some), in a temporary file, with which the test is run; prints what both encode in a second of the CPU
+
+Needs tokenizers and sentencepiece, --write also transformers and protobuf (pip install).
 """
 
 import argparse
@@ -16,7 +20,9 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
+import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,10 +55,17 @@ FRAGMENTS = [
     "<|start_header_id|>user<|end_header_id|>\n\n", "<|reserved_special_token_1|>", "<|reserved_special_token_11",
     "<|endoftext|>", "<mask>", " <mask>", "  <mask>  ", "<r>", "<r> \n ", "<both>", "  <both>\t", "word", "sword", " word ",
     "word\u0301", "_word", "word-word", "\u00a0<mask>", "<|a|>", "<|a|><|b|>", "<|b|>", "\u00e9\u00e9\u00e9", "\u0120the",
+    "<s>", "</s>", "<unk>", " <s> ", "<s>[INST] ", " [/INST] ", "<<SYS>>\n", "\n<</SYS>>\n\n", "<0x0A>", "<0xE2>", "\u2581", "\u2581\u2581the",
+    " \u2581 ", "\u2581<s>", "<|im_start|>", "<|im_end|>\n", "user\n", "\u0344", "\u1100\u1161\u11a8", "\uac00\u11a8", "\u1e9b\u0323",
+    "q\u0307\u0323", "\u212b", "\ufb01\u2126", "\u0958", "\u09c7\u09be", "\u1b06\u1b35", "\U0001d15e", "\uf900\ufa30", "\U0002f800",
+    "\u0f73\u0f75", "a\u0323\u0307\u0323", "\uff21\uff76\uff9e", "\u3392\u2460", "\U00011935\U00011930", "\u1df6\u0323", "\U0001f1e6\u0301",
+    "                ", "\t\t\t\t", "\n\n\n\n\n\n", "2024-02-29T23:59:59.999Z", "31415926535897932384626433832795", "0x7FFFFFFF", "!!!!????",
+    "\U0001f9d1\U0001f3ff\u200d\U0001f4bb", "\U0001faf1\U0001f3fb\u200d\U0001faf2\U0001f3ff", "\u200d\u200d", "\ufe0f\ufe0e", "\ud7fb\ue000",
 ]
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
+QWEN2 = LLAMA3.replace("{1,3}", "")
 O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
          r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
          r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -157,9 +170,59 @@ def variants(small):
     yield "one-word", [replace(pre, byte_level())]
     yield "lost-bytes", [{"op": "remove", "path": "/model/vocab/" + c.replace("~", "~0")} for c in lost]
     yield "added-tokens", [replace("/added_tokens", both), replace("/post_processor", template)]
+    def behavior(name, **pattern):
+        return {"type": "Split", "pattern": pattern, "behavior": name, "invert": False}
+
+    yield "qwen2", [replace("/normalizer", {"type": "NFC"}), replace(pre, sequence(split(QWEN2), byte_level()))]
+    for form in ("NFD", "NFKC", "NFKD"):
+        yield form.lower(), [replace("/normalizer", {"type": form}), replace("/added_tokens", both)]
+    yield "replace", [replace("/added_tokens", both), replace("/normalizer", {"type": "Sequence", "normalizers": [
+        {"type": "Replace", "pattern": {"Regex": "[aeiou]{2}"}, "content": "\u00e9"},
+        {"type": "Replace", "pattern": {"String": " ="}, "content": ""}, {"type": "Prepend", "prepend": "word"}]})]
+    for name in ("Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"):
+        yield "split-" + name, [replace(pre, sequence(behavior(name, Regex="[ \n]|(?i:e)"), split("a|\\p{N}", name, True),
+                                                      byte_level()))]
+        yield "punctuation-" + name, [replace(pre, sequence({"type": "Punctuation", "behavior": name}, byte_level()))]
+    yield "split-string", [replace(pre, sequence(behavior("MergedWithNext", String="  "), behavior("Isolated", String="."),
+                                                 byte_level()))]
+    yield "whitespace", [replace(pre, sequence({"type": "Whitespace"}, byte_level()))]
+    yield "whitespace-split", [replace(pre, sequence({"type": "WhitespaceSplit"}, byte_level(True)))]
+    yield "unknown", [replace("/model/unk_token", "<|endoftext|>")] + [
+        {"op": "remove", "path": "/model/vocab/" + c.replace("~", "~0")} for c in lost]
     yield "added-tokens-prefix-space", [replace("/added_tokens", both), replace(pre, byte_level(True, True)),
                                         replace("/post_processor", {"type": "Sequence", "processors": [
                                             byte_level(), template]})]
+
+
+def metaspace(scheme, split_words):
+    return {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": split_words}
+
+
+def legacy(tree):
+    """Patch of a SentencePiece tokenizer.json: as transformers 4 wrote it for Llama 2."""
+    steps = [{"type": "Prepend", "prepend": "\u2581"}, {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]
+    return [replace("/normalizer", {"type": "Sequence", "normalizers": steps}), replace("/pre_tokenizer", None)]
+
+
+def llama2_variants(llama2):
+    """(name, JSON patch of llama2.json)"""
+    tokens = added(llama2["model"]["vocab"], [("<unk>", ["special"]), ("<s>", ["special"]), ("</s>", ["special", "rstrip"]),
+                                              ("<mask>", ["lstrip", "special"]), ("word", ["single_word", "normalized"]),
+                                              ("the", ["normalized"]), (" = ", ["normalized", "rstrip"]), ("\n\n", [])])
+    fused = [replace("/model/byte_fallback", False), replace("/model/unk_token", "<unk>")]
+    yield "llama2", []
+    yield "llama2-legacy", legacy(llama2)
+    yield "llama2-legacy-added", legacy(llama2) + [replace("/added_tokens", tokens)]
+    yield "llama2-added", [replace("/added_tokens", tokens)]
+    for scheme in ("always", "first", "never"):
+        yield "metaspace-" + scheme, [replace("/pre_tokenizer", sequence(
+            {"type": "Digits", "individual_digits": True}, metaspace(scheme, True)))]
+    yield "metaspace-words", [replace("/pre_tokenizer", sequence({"type": "WhitespaceSplit"}, metaspace("always", False)))]
+    yield "unknown-fused", fused
+    yield "unknown-each", fused + [replace("/model/fuse_unk", False)]
+    yield "no-unknown", [replace("/model/byte_fallback", False)]
+    yield "some-bytes", [replace("/model/unk_token", "<unk>"), {"op": "remove", "path": "/model/vocab/<0xE2>"}]
+    yield "llama2-whole-words", [replace("/model/ignore_merges", True), replace("/pre_tokenizer", metaspace("always", True))]
 
 
 def apply_patch(tree, patch):
@@ -193,6 +256,18 @@ def make_small():
     return tree
 
 
+def make_llama2():
+    """A SentencePiece model of about 900 pieces, and the tokenizer.json that transformers makes of it."""
+    import build_tokenizers
+    random = Random(1)
+    lines = ["".join(FRAGMENTS[random.next() % 150] for _ in range(20)) for _ in range(2000)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        model = build_tokenizers.train_sentencepiece(lines, 900)
+        (folder / "tokenizer.model").write_bytes(model)
+        return model, build_tokenizers.convert_llama2(folder)
+
+
 def texts(seed):
     """Short texts, each of which is checked id by id."""
     short = ["", " ", "a"] + [f for f in FRAGMENTS if len(f) > 1]
@@ -224,32 +299,80 @@ def broken_utf8():
     return rows
 
 
-def expect(tree, seed, documents, case_texts):
-    tokenizer = Tokenizer.from_str(json.dumps(tree))
-
-    def encode(text, special):
-        return tokenizer.encode(text, add_special_tokens=special).ids
-
-    cases = [{"text": text, "ids": encode(text, True)} for text in case_texts]
-    rows = []
+def expect(name, encode, seed, documents, case_texts, accept=lambda text: True):
+    """What `encode` makes of the texts that `accept` takes."""
+    cases = [{"text": text, "ids": encode(text, True)} for text in case_texts if accept(text)]
+    rows, seconds, size = [], 0.0, 0
     for i in range(documents):
         text = document(FRAGMENTS, seed + i, DOCUMENT_BYTES)
-        rows.append({"seed": seed + i, "text": digest(text.encode()), "ids": digest(encode(text, False))})
-    return {"cases": cases, "documents": rows}
+        if not accept(text):
+            continue
+        start = time.process_time()
+        ids = encode(text, False)
+        seconds += time.process_time() - start
+        size += len(text.encode())
+        rows.append({"seed": seed + i, "text": digest(text.encode()), "ids": digest(ids)})
+    if seconds > 0 and documents > 100:
+        print(f"{name}: {size / 1e6:.1f} MB at {size / seconds / 1e6:.2f} MB a CPU second with the package", file=sys.stderr)
+    return {"name": name, "cases": cases, "documents": rows}
+
+
+def of_tree(tree):
+    tokenizer = Tokenizer.from_str(json.dumps(tree))
+    return lambda text, special: tokenizer.encode(text, add_special_tokens=special).ids
+
+
+def json_row(file, seed, documents):
+    return {"base": relative(file), "patch": [],
+            **expect(name_of(file), of_tree(json.loads(file.read_text())), seed, documents, texts(seed))}
+
+
+def model_rows(file, tree, seed, documents):
+    """A tokenizer.model: its plain text as `sentencepiece` has it, and added tokens as `tokenizers` does, to which `tree` is the
+    same. There a space in front is not put before one that stands there, when it is put only there."""
+    library = sentencepiece.SentencePieceProcessor(model_proto=file.read_bytes())
+    whole, first = of_tree(apply_patch(tree, legacy(tree))), of_tree(tree)
+    base = {"base": relative(file), "patch": []}
+    case_texts = texts(seed)
+    yield {**base, "plain": True,
+           **expect(name_of(file) + "-plain", lambda text, special: library.encode(text), seed, documents, case_texts[-60:])}
+    yield {**base,
+           **expect(name_of(file) + "-legacy", lambda text, special: [1] * special + whole(text, special), seed, max(1, documents // 4), case_texts[-12:])}
+    yield {**base, "config": {"legacy": False, "add_eos_token": True},
+           **expect(name_of(file) + "-not-legacy",
+                    lambda text, special: [1] * special + first(text, special) + [2] * special, seed, max(2, documents // 4),
+                    case_texts[-12:], lambda text: not text.startswith((" ", "\u2581")))}
+
+
+def relative(file):
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
+
+
+def name_of(file):
+    return file.parent.name + "/" + file.name
+
+
+def files_in(name):
+    path = pathlib.Path(name).resolve()
+    return [f for f in (path / "tokenizer.json", path / "tokenizer.model") if f.exists()] if path.is_dir() else [path]
 
 
 def golden(args):
     demo = ROOT / "configs/demo/tokenizer.json"
-    small = json.loads((DATA / "small.json").read_text())
     documents = max(1, args.bytes // DOCUMENT_BYTES)
-    rows = []
-    for file in [demo] + [pathlib.Path(f).resolve() for f in args.tokenizer]:
-        tree = json.loads(file.read_text())
-        base = str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
-        rows.append({"name": file.parent.name, "base": base, "patch": [], **expect(tree, args.seed, documents, texts(args.seed))})
-    for name, patch in variants(small):
-        wanted = expect(apply_patch(small, patch), args.seed, max(1, documents // 8), texts(args.seed)[-4:])
-        rows.append({"name": name, "base": "tests/data/tokenizer/small.json", "patch": patch, **wanted})
+    rows = [json_row(demo, args.seed, documents)]
+    for file in [file for name in args.tokenizer for file in files_in(name)]:
+        if file.suffix == ".json":
+            rows.append(json_row(file, args.seed, documents))
+        else:
+            rows += model_rows(file, json.loads((file.parent / "tokenizer.json").read_text()), args.seed, documents)
+    few = max(1, documents // 30)
+    for name, make_variants in (("small.json", variants), ("llama2.json", llama2_variants)):
+        tree = json.loads((DATA / name).read_text())
+        for variant, patch in make_variants(tree):
+            wanted = expect(variant, of_tree(apply_patch(tree, patch)), args.seed, few, texts(args.seed)[-3:])
+            rows.append({"base": "tests/data/tokenizer/" + name, "patch": patch, **wanted})
+    rows += model_rows(DATA / "llama2.model", json.loads((DATA / "llama2.json").read_text()), args.seed, few)
     return {"fragments": FRAGMENTS, "document_bytes": DOCUMENT_BYTES, "tokenizers": rows,
             "chats": chats(Tokenizer.from_file(str(demo))), "broken_utf8": broken_utf8()}
 
@@ -257,7 +380,7 @@ def golden(args):
 def write_rows(path, tree):
     """One tokenizer, case and document a line."""
     text = json.dumps(tree, separators=(",", ":"))
-    for start in ('{"name"', '{"text"', '{"seed"', '{"messages"', '{"bytes"'):
+    for start in ('{"base"', '{"text"', '{"seed"', '{"messages"', '{"bytes"'):
         text = text.replace(start, "\n" + start)
     path.write_text(text + "\n")
 
@@ -273,6 +396,9 @@ def main():
     if args.write:
         DATA.mkdir(parents=True, exist_ok=True)
         (DATA / "small.json").write_text(json.dumps(make_small(), separators=(",", ":")) + "\n")
+        model, tree = make_llama2()
+        (DATA / "llama2.model").write_bytes(model)
+        (DATA / "llama2.json").write_text(json.dumps(tree, ensure_ascii=False, separators=(",", ":")) + "\n")
         write_rows(DATA / "golden.json", golden(args))
         return 0
     if not args.test:

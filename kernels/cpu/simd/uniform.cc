@@ -65,10 +65,12 @@ struct UnitCodes {
   // How far the codes of a field are shifted to the left in what Field gives.
   static constexpr int Shift(int field) { return kBits == 3 || !kFieldsStay ? 0 : kBits * field; }
   // The codes of a quad in segment kFields * half + field; `low` is that quad's line of this half.
-  Words Field(Words low, int quad, int field) const {
+  inline __attribute__((always_inline)) Words Field(Words low, int quad, int field) const {
     if constexpr (kBits == 3) {
-      const Words third = LoadLine(line(kUniformQuads + quad / 2)) >> (quad % 2 * 4 + field);
-      return (low >> 2 * field & 0x03030303u) | (third & 0x01010101u) << 2;
+      const Words line3 = LoadLine(line(kUniformQuads + quad / 2));
+      const int down = quad % 2 * 4 + field - 2;
+      const Words third = down < 0 ? line3 << -down : line3 >> down, two = low >> 2 * field;
+      return (third ^ ((third ^ two) & 0x03030303u)) & 0x07070707u;
     }
     constexpr uint32_t kMask = kBits == 4 ? 0x0f0f0f0fu : 0x03030303u;
     return kFieldsStay ? low & kMask << kBits * field : low >> kBits * field & kMask;
@@ -88,7 +90,7 @@ class Groups {
     const uint8_t* const zeros = group_ + kUniformTile * (half_ ? 2 : 4);
     scale = half_ ? LoadF16(reinterpret_cast<const uint16_t*>(group_) + part_)
                   : Load(reinterpret_cast<const float*>(group_) + part_);
-    zero = __builtin_convertvector(*reinterpret_cast<const Bytes*>(zeros + part_), Vec);
+    zero = LoadBytes(zeros + part_);
     __builtin_prefetch(group_ + kAheadBytes, 0, 2);
     group_ = zeros + kUniformTile;
   }
@@ -97,8 +99,6 @@ class Groups {
   Vec zero = Vec();
 
  private:
-  typedef uint8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
-
   bool half_;
   int64_t segments_;
   const uint8_t* group_;

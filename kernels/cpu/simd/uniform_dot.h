@@ -20,6 +20,19 @@ typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
   return *reinterpret_cast<const Unaligned*>(line);
 }
 
+// Bytes as numbers.
+[[maybe_unused]] inline Vec LoadBytes(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+  Ints numbers;
+  for (int i = 0; i < kLanes; ++i) numbers[i] = p[i];
+  return __builtin_convertvector(numbers, Vec);
+#endif
+}
+
 #if defined(__AVX512F__)
 
 // A field stays where it is in its byte, so that its sum is 2^shift times as large; four such bytes fit 32 bits.

@@ -55,6 +55,7 @@ INSTANTIATE_TEST_SUITE_P(, ConvertedTest,
                                          Case{"tiny-a4.8.json", TernaryPacking::kFiveTrits, 2, 1},
                                          Case{"tiny-silu.json", TernaryPacking::kCpu, 1, 2},
                                          Case{"tiny-silu.json", TernaryPacking::kFiveTrits, 1, 1},
+                                         Case{"tiny-linear-norms.json", TernaryPacking::kCpu, 2, 1},
                                          Case{"tiny-int2.json", TernaryPacking::kCpu, 2, 1},
                                          Case{"tiny-dense.json", TernaryPacking::kCpu, 1, 2}));
 INSTANTIATE_TEST_SUITE_P(OtherWriters, ConvertedTest,

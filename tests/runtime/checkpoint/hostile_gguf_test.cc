@@ -197,9 +197,9 @@ const Hostile kHostile[] = {
      "must be finite and positive"},
     // The tokenizer.
     {"TokenizerMissing", Key("tokenizer.ggml.model", GgufU32(1)),
-     "tokenizer.ggml.model is 1; it must be \"gpt2\""},
-    {"SentencePiece", Key("tokenizer.ggml.model", GgufText("llama")),
-     "tokenizer.ggml.model is \"llama\"; that is a SentencePiece model"},
+     "tokenizer.ggml.model is 1; it must be \"gpt2\" or \"llama\""},
+    {"SentencePieceScores", Key("tokenizer.ggml.model", GgufText("llama")),
+     "tokenizer.ggml.scores is missing; it must be an array of 32-bit floats"},
     {"TokenizerUnknown", Key("tokenizer.ggml.model", GgufText("bert")),
      "tokenizer.ggml.model is \"bert\"; only byte-level BPE"},
     {"CutsUnknown", Key("tokenizer.ggml.pre", GgufText("kimi-k2")),

@@ -33,6 +33,21 @@ json Good() {
           {"quantization_config", {{"quant_method", "bitnet"}}}};
 }
 
+json Llama() {
+  json config = Good();
+  config["model_type"] = "llama";
+  config["hidden_act"] = "silu";
+  config.erase("quantization_config");
+  return config;
+}
+
+json Gptq(const char* field, const json& value) {
+  json config = Llama();
+  config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 2}, {"group_size", 64}};
+  config["quantization_config"][field] = value;
+  return config;
+}
+
 absl::StatusOr<ModelConfig> Parse(const json& config) {
   return ParseModelConfig(config.dump(), "m/config.json");
 }
@@ -92,9 +107,9 @@ double TernaryBillions(const ModelShape& s) {
 }
 
 TEST(ReadModelConfig, ReadsEveryShapeInConfigs) {
-  const std::map<std::string, double> billions = {{"bitnet-2b-4t", 2.08},     {"llama3-8b-1.58", 6.98},
-                                                  {"falcon3-10b-1.58", 9.50}, {"a4.8-7b", 6.48},
-                                                  {"bitnet-70b", 68.45},      {"bitnet-100b", 97.81}};
+  const std::map<std::string, double> billions = {
+      {"bitnet-2b-4t", 2.08}, {"llama3-8b-1.58", 6.98}, {"falcon3-10b-1.58", 9.50}, {"a4.8-7b", 6.48},
+      {"bitnet-70b", 68.45},  {"bitnet-100b", 97.81},   {"llama2-7b-w2g64", 6.48},  {"llama3-8b", 6.98}};
   size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(Source("configs/models"))) {
     ++files;
@@ -134,6 +149,22 @@ TEST(ReadModelConfig, JoinsTheEosOfGenerationConfig) {
   EXPECT_THAT(
       std::string(outside.status().message()),
       HasSubstr("generation_config.json: eos_token_id is 4096; it must be a token id from 0 to 4095"));
+}
+
+TEST(ReadModelConfig, TakesTheQuantizationFromAFileOfItsOwn) {
+  const TempFolder folder;
+  const auto file = folder.Write("config.json", Llama().dump());
+  folder.Write("quantize_config.json", R"({"bits": 4, "group_size": 128, "desc_act": false})");
+  const auto config = ReadModelConfig(file);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->uniform, (UniformFormat{4, 128, ScaleType::kFloat16}));
+  EXPECT_EQ(config->zero_point, ZeroPoint::kMinusOne);
+  folder.Write("quantize_config.json", R"({"bits": 5, "group_size": 128})");
+  EXPECT_THAT(std::string(ReadModelConfig(file).status().message()),
+              HasSubstr("config.json: quantize_config.json: bits is 5; 2, 3 and 4 are supported"));
+  folder.Write("quantize_config.json", "[");
+  EXPECT_THAT(std::string(ReadModelConfig(file).status().message()),
+              HasSubstr("quantize_config.json: is not valid JSON"));
 }
 
 TEST(ReadModelConfig, NamesAMissingFile) {
@@ -243,21 +274,6 @@ TEST(ParseModelConfig, RefusesOtherWeightQuantization) {
   ExpectRefused(with("linear_class", "linear"), "linear_class is \"linear\"");
   ExpectRefused(with("quantization_mode", "later"), "quantization_mode is \"later\"");
   ExpectRefused(with("use_rms_norm", true), "use_rms_norm is true", absl::StatusCode::kUnimplemented);
-}
-
-json Llama() {
-  json config = Good();
-  config["model_type"] = "llama";
-  config["hidden_act"] = "silu";
-  config.erase("quantization_config");
-  return config;
-}
-
-json Gptq(const char* field, const json& value) {
-  json config = Llama();
-  config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 2}, {"group_size", 64}};
-  config["quantization_config"][field] = value;
-  return config;
 }
 
 TEST(ParseModelConfig, ReadsModelsWithFloatActivations) {

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "runtime/text/gguf_pre_tokenizer.h"
+#include "runtime/text/sentencepiece_tokenizer.h"
 #include "tests/runtime/checkpoint/demo_gguf.h"
 #include "tests/runtime/checkpoint/sound_gguf.h"
+#include "tests/support/temp_folder.h"
 
 namespace ternion {
 namespace {
@@ -80,6 +82,99 @@ TEST(GgufTokenizer, KnownWaysToCutWordsAllCompile) {
     EXPECT_NE(FindGgufPreTokenizer(name), nullptr);
   }
   EXPECT_EQ(FindGgufPreTokenizer("bert-bge"), nullptr);
+}
+
+constexpr uint32_t kFloat32 = 6;  // type of a GGUF array
+
+// As llama.cpp's converters write a tokenizer.model.
+GgufTestFile Llama2Gguf() {
+  const auto model = SentencePieceModel::Parse(ReadSource("tests/data/tokenizer/llama2.model")).value();
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types;
+  std::string scores;
+  for (const SentencePiece& piece : model.pieces) {
+    tokens.push_back(piece.text);
+    types.push_back(static_cast<int32_t>(piece.type));
+    scores += GgufNumber(piece.score);
+  }
+  GgufTestFile file;
+  file.keys = {{"tokenizer.ggml.model", GgufText("llama")},
+               {"tokenizer.ggml.tokens", GgufTexts(tokens)},
+               {"tokenizer.ggml.scores", GgufArray(kFloat32, tokens.size(), scores)},
+               {"tokenizer.ggml.token_type", GgufI32s(types)}};
+  return file;
+}
+
+std::unique_ptr<Tokenizer> LoadLlama2() {
+  const TempFolder folder;
+  folder.Write("tokenizer.model", ReadSource("tests/data/tokenizer/llama2.model"));
+  return LoadSentencePieceTokenizer(folder.path()).value();
+}
+
+TEST(GgufSentencePiece, IsTheTokenizerItWasMadeFrom) {
+  const std::unique_ptr<Tokenizer> gguf = Make(Llama2Gguf());
+  ASSERT_NE(gguf, nullptr);
+  const std::unique_ptr<Tokenizer> model = LoadLlama2();
+  ASSERT_EQ(gguf->vocab_size(), model->vocab_size());
+  for (int32_t id = 0; id < gguf->vocab_size(); ++id) {
+    EXPECT_EQ(gguf->TokenBytes(id), model->TokenBytes(id));
+    EXPECT_EQ(gguf->IsSpecial(id), model->IsSpecial(id));
+  }
+  for (const char* path : {"README.md", "docs/numerics.md", "runtime/text/pre_tokenizer.cc"}) {
+    const std::string text = ReadSource(path) + "<s> x</s>";
+    EXPECT_EQ(*gguf->Encode(text, true), *model->Encode(text, true));
+    EXPECT_EQ(*gguf->EncodePlain(text), *model->EncodePlain(text));
+  }
+}
+
+TEST(GgufSentencePiece, ReadsWhatTheFileSays) {
+  GgufTestFile file = Llama2Gguf();
+  const auto ids = [&] { return *Make(file)->Encode("x", true); };
+  const int32_t x = *Make(file)->TokenId("x");
+  const int32_t space_x = *Make(file)->TokenId("\u2581x");
+  EXPECT_EQ(ids(), (std::vector<int32_t>{1, space_x}));
+  file.Key("tokenizer.ggml.add_space_prefix") = GgufBool(0);
+  file.Key("tokenizer.ggml.add_eos_token") = GgufBool(1);
+  EXPECT_EQ(ids(), (std::vector<int32_t>{1, x, 2}));
+  file.Key("tokenizer.ggml.eos_token_id") = GgufU32(static_cast<uint32_t>(x));  // no text becomes it any more
+  file.Key("tokenizer.ggml.add_bos_token") = GgufBool(0);
+  EXPECT_EQ(ids().back(), x);
+  EXPECT_NE(Make(file)->EncodePlain("x")->front(), x);
+}
+
+TEST(GgufSentencePiece, UserDefinedTokensAreAdded) {
+  GgufTestFile file = Llama2Gguf();
+  std::vector<int32_t> types(900, 1);
+  for (int32_t id = 0; id < 3; ++id) types[id] = 3;
+  for (int32_t id = 3; id < 259; ++id) types[id] = 6;
+  const int32_t the = *Make(file)->TokenId("the");
+  const int32_t space_x = *Make(file)->TokenId("\u2581x");
+  types[the] = 4;
+  types[space_x] = 4;
+  file.Key("tokenizer.ggml.token_type") = GgufI32s(types);
+  const std::unique_ptr<Tokenizer> tokenizer = Make(file);
+  EXPECT_EQ(*tokenizer->Encode("thethe", false), (std::vector<int32_t>{the, the}));
+  EXPECT_EQ(tokenizer->Encode("the xy", false)->at(2), space_x);  // behind a space in front
+  EXPECT_FALSE(tokenizer->IsSpecial(the));
+}
+
+TEST(GgufSentencePiece, RefusesWhatDoesNotFit) {
+  const auto error = [](const char* key, std::string value) {
+    GgufTestFile file = Llama2Gguf();
+    file.Key(key) = std::move(value);
+    const std::string bytes = file.Bytes();
+    return std::string(MakeGgufTokenizer(*Gguf::Parse(AsBytes(bytes), "m")).status().message());
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    return text.find(part) != text.npos;
+  };
+  EXPECT_TRUE(has(error("tokenizer.ggml.scores", GgufArray(kFloat32, 1, GgufNumber(1.0f))),
+                  "tokenizer.ggml.scores is [\"array of 1 f32\"]; there are 900 tokens, and each has one"));
+  EXPECT_TRUE(has(error("tokenizer.ggml.token_type", GgufI32s(std::vector<int32_t>(900, 7))),
+                  "token 0 has the type 7; types are 1 to 6"));
+  EXPECT_TRUE(has(error("tokenizer.ggml.bos_token_id", GgufU32(900)), "tokenizer.ggml.bos_token_id is 900"));
+  EXPECT_TRUE(has(error("tokenizer.ggml.unknown_token_id", GgufU32(3)),
+                  "but not one piece for each of the 256 bytes"));
 }
 
 TEST(GgufTokenizer, ChatTemplatesAreOptional) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -17,6 +18,7 @@ namespace {
 using nlohmann::json;
 
 const char kDemo[] = TERNION_SOURCE_DIR "/configs/demo/tokenizer.json";
+const char kLlama2[] = TERNION_SOURCE_DIR "/tests/data/tokenizer/llama2.json";
 const char kSmall[] = TERNION_SOURCE_DIR "/tests/data/tokenizer/small.json";
 
 const json& SmallJson() {
@@ -138,6 +140,61 @@ TEST(Tokenizer, KeepsTokensOutOfRangesThatAreToBePlain) {
   }
   EXPECT_EQ(mixed({{0, 3}, {11, 14}}), with("ab" + token + "cd", ""));
   EXPECT_EQ(mixed({{3, 4}, {20, 21}}), demo->EncodePlain(text).value());
+}
+
+// small.json with `changes` to its fields.
+std::unique_ptr<Tokenizer> LoadPatched(const json& changes, const char* file = kSmall) {
+  json tree = json::parse(std::ifstream(file));
+  tree.merge_patch(changes);
+  auto tokenizer = Tokenizer::FromJson(tree, "tokenizer.json");
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+json AddedToken(const char* content, int id, bool normalized) {
+  return {{"content", content}, {"id", id},        {"single_word", false},    {"lstrip", false},
+          {"rstrip", false},    {"special", true}, {"normalized", normalized}};
+}
+
+// "\u00e9nd" is looked for in normalized text, where "e\u0301nd" has become that.
+TEST(Tokenizer, KeepsNormalizedTokensOutOfRangesThatAreToBePlain) {
+  const int32_t end = 5000;
+  const auto tokenizer =
+      LoadPatched({{"normalizer", {{"type", "NFC"}}}, {"added_tokens", {AddedToken("\u00e9nd", end, true)}}});
+  const std::string text = "o\u0308 e\u0301nd e\u0301nd";  // the tokens are bytes 4 to 9 and 10 to 15
+  const auto count = [&](std::vector<TextRange> plain) {
+    const std::vector<int32_t> ids = tokenizer->EncodeMixed(text, plain).value();
+    return std::count(ids.begin(), ids.end(), end);
+  };
+  EXPECT_EQ(count({}), 2);
+  EXPECT_EQ(count({{0, 4}, {9, 10}}), 2);
+  EXPECT_EQ(count({{0, 15}}), 0);
+  EXPECT_EQ(tokenizer->EncodeMixed(text, {{0, 15}}).value(), tokenizer->EncodePlain(text).value());
+  for (size_t byte = 4; byte < 9; ++byte) {
+    EXPECT_EQ(count({{byte, byte + 1}}), 1) << byte;
+    EXPECT_EQ(count({{byte, byte + 1}, {byte + 6, byte + 7}}), 0) << byte;
+  }
+}
+
+TEST(Tokenizer, DecodersDropWhatTheyPutInFront) {
+  const json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
+  const json replace = {{"type", "Replace"}, {"pattern", {{"String", "\u2581"}}}, {"content", " "}};
+  const auto decode = [](const json& decoder, std::vector<int32_t> ids, bool skip_special) {
+    return LoadPatched({{"decoder", decoder}}, kLlama2)->Decode(ids, skip_special);
+  };
+  const auto tokenizer = LoadFile(kLlama2);
+  const int32_t space = *tokenizer->TokenId("\u2581");
+  const int32_t x = *tokenizer->TokenId("\u2581x");
+  const json sequence = {{"type", "Sequence"}, {"decoders", {replace, {{"type", "Fuse"}}, strip}}};
+  EXPECT_EQ(decode(sequence, {space, x, x}, true), " x x");
+  EXPECT_EQ(decode(sequence, {1, x}, true), "x");
+  EXPECT_EQ(decode(sequence, {1, x}, false), "<s> x");
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "always"}};
+  EXPECT_EQ(decode(metaspace, {space, x, x}, true), " x x");
+  EXPECT_EQ(decode(metaspace, {x, space}, true), "x ");
+  json never = metaspace;
+  never["prepend_scheme"] = "never";
+  EXPECT_EQ(decode(never, {x}, true), " x");
 }
 
 TEST(Tokenizer, RefusesTextThatIsNotUtf8) {
@@ -273,20 +330,23 @@ TEST(TokenizerLoad, RefusesWrongAddedTokens) {
 }
 
 TEST(TokenizerLoad, NamesWhatItDoesNotKnow) {
-  EXPECT_EQ(PatchError("/normalizer", {{"type", "NFC"}}),
-            Unknown("normalizer: normalizer \"NFC\" is not supported; null is"));
+  EXPECT_EQ(PatchError("/normalizer", {{"type", "Lowercase"}}),
+            Unknown("normalizer: normalizer \"Lowercase\" is not supported"));
   EXPECT_EQ(PatchError("/model/type", "Unigram"),
             Unknown("model: type \"Unigram\" is not supported; BPE is"));
-  EXPECT_EQ(PatchError("/model/byte_fallback", true), Unknown("model: byte_fallback is not supported"));
   EXPECT_EQ(PatchError("/model/dropout", 0.1), Unknown("model: dropout is not supported"));
   EXPECT_EQ(PatchError("/model/end_of_word_suffix", "</w>"),
             Unknown("model: end_of_word_suffix is not supported"));
-  EXPECT_EQ(PatchError("/decoder/type", "Metaspace"),
-            Unknown("decoder: decoder \"Metaspace\" is not supported; ByteLevel is"));
+  EXPECT_EQ(PatchError("/decoder/type", "WordPiece"),
+            Unknown("decoder: decoder \"WordPiece\" is not supported"));
+  EXPECT_EQ(PatchError("/decoder", {{"type", "ByteFallback"}}),
+            Unknown("a pre-tokenizer and a decoder of which one alone is ByteLevel are not supported"));
+  EXPECT_EQ(PatchError("/model/unk_token", "no such token"),
+            Invalid("model: unk_token \"no such token\" is not in the vocabulary"));
   EXPECT_EQ(PatchError("/post_processor/type", "BertProcessing"),
             Unknown("post_processor: post-processor \"BertProcessing\" is not supported"));
-  EXPECT_EQ(PatchError("/pre_tokenizer", {{"type", "Whitespace"}}),
-            Unknown("pre_tokenizer: pre-tokenizer \"Whitespace\" is not supported"));
+  EXPECT_EQ(PatchError("/pre_tokenizer", {{"type", "BertPreTokenizer"}}),
+            Unknown("pre_tokenizer: pre-tokenizer \"BertPreTokenizer\" is not supported"));
 }
 
 TEST(TokenizerLoad, NamesThePreTokenizersItDoesNotKnow) {
@@ -300,10 +360,9 @@ TEST(TokenizerLoad, NamesThePreTokenizersItDoesNotKnow) {
   };
   EXPECT_TRUE(error(split, "invert", true).ok());
   const std::string place = "pre_tokenizer.pretokenizers[0]";
-  EXPECT_EQ(error(split, "behavior", "MergedWithNext"),
-            Unknown(place + ".behavior: only Removed and Isolated are supported"));
-  EXPECT_EQ(error(split, "pattern", {{"String", " "}}),
-            Unknown(place + ".pattern: only a \"Regex\" is supported"));
+  EXPECT_EQ(error(split, "behavior", "Merged"), Unknown(place + ".behavior: \"Merged\" is not supported"));
+  EXPECT_EQ(error(split, "pattern", {{"Glob", " "}}),
+            Unknown(place + ".pattern: only a \"Regex\" and a \"String\" are supported"));
   EXPECT_EQ(error(split, "pattern", {{"Regex", "\\w"}}),
             Unknown(place + ".pattern: the regular expression's \"\\w\" at byte 0 is not supported"));
   EXPECT_EQ(error(split, "pattern", {{"Regex", "("}}).code(), absl::StatusCode::kInvalidArgument);
