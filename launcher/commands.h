@@ -19,6 +19,7 @@ void AddServe(CLI::App& app, Command& chosen);
 void AddGenerate(CLI::App& app, Command& chosen);
 void AddPerplexity(CLI::App& app, Command& chosen);
 void AddInspect(CLI::App& app, Command& chosen);
+void AddConvert(CLI::App& app, Command& chosen);
 void AddBench(CLI::App& app, Command& chosen);
 void AddLaunch(CLI::App& app, Command& chosen);
 void AddHostCheck(CLI::App& app, Command& chosen);

@@ -33,6 +33,12 @@ CoreShare ShareCores(const MpiSession& mpi) {
   return share;
 }
 
+int OwnCores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  return sched_getaffinity(0, sizeof(mask), &mask) == 0 ? std::max(1, CPU_COUNT(&mask)) : 1;
+}
+
 int64_t AvailableHostMemory() {
   std::ifstream file("/proc/meminfo");
   std::string key;

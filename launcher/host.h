@@ -17,6 +17,9 @@ struct CoreShare {
 // Called by all ranks together.
 CoreShare ShareCores(const MpiSession& mpi);
 
+// Cores in this process's affinity mask.
+int OwnCores();
+
 // Bytes that this host can still give out (MemAvailable), or 0 when it does not say.
 int64_t AvailableHostMemory();
 

@@ -1,6 +1,4 @@
 // The hidden command `host-check`: what `ternion launch` asks of a host before it starts a job there. Prints a HostReport.
-#include <sched.h>
-
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <cstdio>
@@ -26,12 +24,6 @@ struct HostCheckOptions {
   int listen_port = -1;  // none
 };
 
-int Cores() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  return sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
-}
-
 // Takes the port as the server will, and gives it back.
 absl::Status CheckPort(const HostCheckOptions& options) {
   boost::asio::io_context io;
@@ -42,6 +34,7 @@ absl::Status CheckPort(const HostCheckOptions& options) {
 }
 
 absl::Status CheckModel(const HostCheckOptions& options, HostReport* report) {
+  TERNION_RETURN_IF_ERROR(CheckConvertedGrid(options.job));
   TERNION_ASSIGN_OR_RETURN(const auto source, OpenModel(options.job));
   TERNION_RETURN_IF_ERROR(CheckSharding(source->config().shape, options.job.tp, options.job.pp));
   report->digest = source->Digest();
@@ -70,7 +63,7 @@ void FindDevices(const HostCheckOptions& options, HostReport* report) {
 int HostCheck(const HostCheckOptions& options) {
   HostReport report;
   report.version = TERNION_VERSION;
-  report.cores = Cores();
+  report.cores = OwnCores();
   FindDevices(options, &report);
   report.model_error = std::string(CheckModel(options, &report).message());
   if (options.listen_port > 0) report.port_error = std::string(CheckPort(options).message());

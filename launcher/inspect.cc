@@ -2,13 +2,16 @@
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
-#include "absl/strings/str_format.h"
 #include "kernels/device_memory_query.h"
 #include "kernels/status.h"
 #include "launcher/commands.h"
 #include "launcher/host.h"
+#include "launcher/inspect_model.h"
+#include "launcher/inspect_tensors.h"
 #include "launcher/job.h"
 #include "launcher/kv_memory.h"
 #include "launcher/model.h"
@@ -19,40 +22,13 @@
 namespace ternion {
 namespace {
 
+struct InspectOptions {
+  JobOptions job;
+  bool tensors = false;
+  bool json = false;
+};
+
 double MiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
-
-// Ternary weights of the whole model.
-int64_t TernaryParameters(const ModelShape& shape) {
-  const int64_t attention = int64_t{shape.heads} * shape.head_dim;
-  const int64_t kv = int64_t{shape.kv_heads} * shape.head_dim;
-  return shape.layers * (shape.hidden * (2 * attention + 2 * kv) + 3 * shape.hidden * shape.ffn);
-}
-
-void PrintModel(const JobOptions& options, const WeightSource& source) {
-  const ModelConfig& config = source.config();
-  const ModelShape& shape = config.shape;
-  const int64_t dense = shape.vocab * shape.hidden * (config.tied_embeddings ? 1 : 2);
-  std::printf("model            %s\n", options.ModelName().c_str());
-  std::printf("digest           %s\n", source.Digest().c_str());
-  std::printf("layers           %d\n", shape.layers);
-  std::printf("hidden, ffn      %lld, %lld\n", static_cast<long long>(shape.hidden),
-              static_cast<long long>(shape.ffn));
-  std::printf("heads            %d of %d channels, %d for keys and values\n", shape.heads, shape.head_dim,
-              shape.kv_heads);
-  std::printf("vocabulary       %lld, %s\n", static_cast<long long>(shape.vocab),
-              config.tied_embeddings ? "head tied to the embedding" : "head of its own");
-  std::printf("positions        %lld\n", static_cast<long long>(config.max_positions));
-  std::printf("quantization     ternary weights (%s), %s inputs%s\n",
-              config.weight_form == WeightForm::kOffline ? "packed" : "quantized when loaded",
-              config.input == InputQuantization::kInt4 ? "INT4" : "INT8",
-              config.attention_topk < 1
-                  ? absl::StrFormat(", %.0f %% of o_proj's inputs kept", 100 * config.attention_topk).c_str()
-                  : "");
-  std::printf("feed-forward     %s%s\n", config.activation == Activation::kRelu2 ? "ReLU^2" : "SiLU",
-              config.sub_norms() ? ", sub-norms" : "");
-  std::printf("parameters       %.1f M ternary, %.1f M in bfloat16\n",
-              static_cast<double>(TernaryParameters(shape)) / 1e6, static_cast<double>(dense) / 1e6);
-}
 
 // Bytes that rank `rank` may take, if all ranks run here.
 absl::StatusOr<int64_t> AvailableMemory(const JobOptions& options, bool cuda, int rank) {
@@ -78,13 +54,17 @@ absl::StatusOr<int64_t> TokensThatFit(const JobOptions& options, const ModelConf
   return blocks * kKvBlockTokens;
 }
 
-absl::Status PrintCache(const JobOptions& options, const ModelConfig& config, KvFormat format, bool cuda) {
+double CacheBytesPerToken(const JobOptions& options, const ModelConfig& config, KvFormat format) {
   int64_t block_bytes = 0;
   for (int rank = 0; rank < options.tp * options.pp; ++rank) {
     block_bytes += KvBlockBytes(config, {options.tp, options.pp, rank}, format);
   }
+  return static_cast<double>(block_bytes) / kKvBlockTokens;
+}
+
+absl::Status PrintCache(const JobOptions& options, const ModelConfig& config, KvFormat format, bool cuda) {
   std::printf("\nKV cache %s: %.1f bytes a token on all ranks together\n", options.kv_cache.c_str(),
-              static_cast<double>(block_bytes) / kKvBlockTokens);
+              CacheBytesPerToken(options, config, format));
   const absl::StatusOr<int64_t> tokens = TokensThatFit(options, config, format, cuda);
   if (absl::IsInvalidArgument(tokens.status())) return tokens.status();
   if (!tokens.ok()) {
@@ -100,30 +80,89 @@ absl::Status PrintCache(const JobOptions& options, const ModelConfig& config, Kv
   return absl::OkStatus();
 }
 
-absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config) {
+// What all that tells of ranks needs.
+struct Grid {
+  KvFormat format = KvFormat::kF16;
+  bool cuda = false;
+};
+
+absl::StatusOr<Grid> CheckGrid(const JobOptions& options, const ModelConfig& config) {
+  Grid grid;
   TERNION_RETURN_IF_ERROR(CheckSharding(config.shape, options.tp, options.pp));
-  TERNION_ASSIGN_OR_RETURN(const KvFormat format, ParseKvFormat(options.kv_cache));
-  TERNION_RETURN_IF_ERROR(CheckKvFormat(format, config.shape.head_dim));
+  TERNION_ASSIGN_OR_RETURN(grid.format, ParseKvFormat(options.kv_cache));
+  TERNION_RETURN_IF_ERROR(CheckKvFormat(grid.format, config.shape.head_dim));
+  grid.cuda = options.device == "cuda" || (options.device == "auto" && CudaDeviceCount() > 0);
+  return grid;
+}
+
+void PrintRank(const JobOptions& options, const ModelConfig& config, const Grid& how, int rank) {
+  const ProcessGrid grid{options.tp, options.pp, rank};
+  const LayerShard shard = ShardLayer(config.shape, options.tp, grid.tp_rank());
+  const Range layers = StageLayers(config.shape, options.pp, grid.stage());
+  const WeightMemory memory = PredictWeightMemory(config, grid, how.cuda);
+  const double token_bytes = static_cast<double>(KvBlockBytes(config, grid, how.format)) / kKvBlockTokens;
+  std::printf("%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12.1f\n", rank,
+              static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
+              shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
+              shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
+              static_cast<long long>(shard.ffn.end - 1), MiB(memory.linear_bytes),
+              MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
+              MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), token_bytes);
+}
+
+absl::Status PrintRanks(const JobOptions& options, const ModelConfig& config, const Grid& grid) {
   std::printf("\ntp %d, pp %d, KV cache %s; MiB of each rank\n", options.tp, options.pp,
               options.kv_cache.c_str());
   std::printf("%4s %7s %11s %9s %11s %9s %7s %11s %13s %12s\n", "rank", "layers", "heads", "kv heads", "ffn",
-              "ternary", "dense", "weights", "activations", "KV B/token");
-  const bool cuda = options.device == "cuda" || (options.device == "auto" && CudaDeviceCount() > 0);
-  for (int rank = 0; rank < options.tp * options.pp; ++rank) {
-    const ProcessGrid grid{options.tp, options.pp, rank};
-    const LayerShard shard = ShardLayer(config.shape, options.tp, grid.tp_rank());
-    const Range layers = StageLayers(config.shape, options.pp, grid.stage());
-    const WeightMemory memory = PredictWeightMemory(config, grid, cuda);
-    const double token_bytes = static_cast<double>(KvBlockBytes(config, grid, format)) / kKvBlockTokens;
-    std::printf("%4d %3lld-%-3lld %5d-%-5d %9d %5lld-%-5lld %9.1f %7.1f %11.1f %13.1f %12.1f\n", rank,
-                static_cast<long long>(layers.begin), static_cast<long long>(layers.end - 1),
-                shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads - 1,
-                shard.heads.kv_heads, static_cast<long long>(shard.ffn.begin),
-                static_cast<long long>(shard.ffn.end - 1), MiB(memory.linear_bytes),
-                MiB(memory.embedding_bytes + memory.other_bytes), MiB(memory.total()),
-                MiB(Workspace::Bytes(config, shard, options.max_batch_tokens)), token_bytes);
+              "linear", "others", "weights", "activations", "KV B/token");
+  for (int rank = 0; rank < options.tp * options.pp; ++rank) PrintRank(options, config, grid, rank);
+  return PrintCache(options, config, grid.format, grid.cuda);
+}
+
+nlohmann::ordered_json RankJson(const JobOptions& options, const ModelConfig& config, const Grid& how,
+                                int rank) {
+  const ProcessGrid grid{options.tp, options.pp, rank};
+  const LayerShard shard = ShardLayer(config.shape, options.tp, grid.tp_rank());
+  const Range layers = StageLayers(config.shape, options.pp, grid.stage());
+  const WeightMemory memory = PredictWeightMemory(config, grid, how.cuda);
+  return {{"rank", rank},
+          {"layers", {layers.begin, layers.end}},
+          {"heads", {shard.heads.query_begin, shard.heads.query_begin + shard.heads.query_heads}},
+          {"kv_heads", shard.heads.kv_heads},
+          {"ffn", {shard.ffn.begin, shard.ffn.end}},
+          {"linear_bytes", memory.linear_bytes},
+          {"table_bytes", memory.embedding_bytes},
+          {"other_bytes", memory.other_bytes},
+          {"activation_bytes", Workspace::Bytes(config, shard, options.max_batch_tokens)}};
+}
+
+void PrintTensors(const std::vector<TensorEntry>& tensors) {
+  std::printf("\n%zu tensors: bytes, file, name, form\n", tensors.size());
+  for (const TensorEntry& tensor : tensors) {
+    std::printf("%13lld  %s  %s  %s\n", static_cast<long long>(tensor.bytes), tensor.file.c_str(),
+                tensor.name.c_str(), tensor.form.c_str());
   }
-  return PrintCache(options, config, format, cuda);
+}
+
+void PrintJson(const InspectOptions& options, const ModelFacts& facts, const ModelConfig& config,
+               const Grid& grid, const std::vector<TensorEntry>& tensors) {
+  nlohmann::ordered_json json = ModelJson(facts, config);
+  json["tp"] = options.job.tp;
+  json["pp"] = options.job.pp;
+  json["ranks"] = nlohmann::ordered_json::array();
+  for (int rank = 0; rank < options.job.tp * options.job.pp; ++rank) {
+    json["ranks"].push_back(RankJson(options.job, config, grid, rank));
+  }
+  json["kv_cache"] = {{"format", options.job.kv_cache},
+                      {"bytes_per_token", CacheBytesPerToken(options.job, config, grid.format)}};
+  const absl::StatusOr<int64_t> tokens = TokensThatFit(options.job, config, grid.format, grid.cuda);
+  if (tokens.ok()) json["kv_cache"]["tokens_that_fit"] = *tokens;
+  if (options.tensors) json["tensors"] = nlohmann::ordered_json::array();
+  for (const TensorEntry& tensor : tensors) {
+    json["tensors"].push_back(
+        {{"file", tensor.file}, {"name", tensor.name}, {"form", tensor.form}, {"bytes", tensor.bytes}});
+  }
+  std::printf("%s\n", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
 int Fail(const absl::Status& status, int exit_code) {
@@ -131,16 +170,30 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
-int Inspect(MpiSession& mpi, const JobOptions& options) {
+int Inspect(MpiSession& mpi, const InspectOptions& options) {
   if (mpi.rank() != 0) return kDone;
-  if (options.model.empty() == options.synthetic.empty()) {
+  if (options.job.model.empty() == options.job.synthetic.empty()) {
     return Fail(absl::InvalidArgumentError("name either a MODEL or --synthetic with a config.json"),
                 kBadArguments);
   }
-  const absl::StatusOr<std::unique_ptr<WeightSource>> source = OpenModel(options);
+  const absl::StatusOr<std::unique_ptr<WeightSource>> source = OpenModel(options.job);
   if (!source.ok()) return Fail(source.status(), kBadModel);
-  PrintModel(options, **source);
-  const absl::Status printed = PrintRanks(options, (*source)->config());
+  const ModelConfig& config = (*source)->config();
+  std::vector<TensorEntry> tensors;
+  if (options.tensors) {
+    absl::StatusOr<std::vector<TensorEntry>> list = ListTensors(options.job);
+    if (!list.ok()) return Fail(list.status(), kBadModel);
+    tensors = *std::move(list);
+  }
+  const ModelFacts facts = FactsOf(options.job, **source);
+  const absl::StatusOr<Grid> grid = CheckGrid(options.job, config);
+  if (options.json && grid.ok()) {
+    PrintJson(options, facts, config, *grid, tensors);
+    return kDone;
+  }
+  if (!options.json) PrintModel(facts, config);
+  const absl::Status printed = grid.ok() ? PrintRanks(options.job, config, *grid) : grid.status();
+  if (options.tensors && printed.ok()) PrintTensors(tensors);
   return printed.ok() ? kDone : Fail(printed, kBadArguments);
 }
 
@@ -148,9 +201,11 @@ int Inspect(MpiSession& mpi, const JobOptions& options) {
 
 void AddInspect(CLI::App& app, Command& chosen) {
   CLI::App* command =
-      app.add_subcommand("inspect", "config, and the memory of every rank for a given tp, pp");
-  auto options = std::make_shared<JobOptions>();
-  AddJobOptions(*command, *options);
+      app.add_subcommand("inspect", "config, tensors, and the memory of every rank for a given tp, pp");
+  auto options = std::make_shared<InspectOptions>();
+  AddJobOptions(*command, options->job);
+  command->add_flag("--tensors", options->tensors, "list the tensors of its files too");
+  command->add_flag("--json", options->json, "print one JSON object");
   command->callback(
       [options, &chosen] { chosen.run = [options](MpiSession& mpi) { return Inspect(mpi, *options); }; });
 }

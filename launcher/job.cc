@@ -79,6 +79,7 @@ Job::Failure Job::Agree(const Failure& mine) const {
 
 Job::Failure Job::Prepare() {
   const auto check = [&]() -> absl::Status {
+    TERNION_RETURN_IF_ERROR(CheckConvertedGrid(options_));
     TERNION_RETURN_IF_ERROR(CheckWorld(mpi_.size(), options_.tp, options_.pp));
     grid_ = {options_.tp, options_.pp, mpi_.rank()};
     if (options_.model.empty() == options_.synthetic.empty()) {

@@ -62,6 +62,7 @@ int Main(int argc, char** argv) {
   AddPerplexity(app, chosen);
   AddBench(app, chosen);
   AddInspect(app, chosen);
+  AddConvert(app, chosen);
   AddLaunch(app, chosen);
   AddHostCheck(app, chosen);
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/status.h"
+#include "runtime/checkpoint/converted.h"
 #include "runtime/checkpoint/gguf.h"
 #include "runtime/text/gguf_tokenizer.h"
 #include "runtime/text/sentencepiece_tokenizer.h"
@@ -28,7 +29,15 @@ std::vector<std::string> GgufFilesIn(const std::filesystem::path& folder) {
   return names;
 }
 
-// The .gguf file that MODEL means; nothing when it means a Hugging Face folder.
+// Where a tokenizer that is no tokenizer.json lies.
+absl::StatusOr<std::optional<std::filesystem::path>> TokenizerGguf(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::exists(model / kTokenizerGguf, ignored)) return model / kTokenizerGguf;
+  return GgufOf(model);
+}
+
+}  // namespace
+
 absl::StatusOr<std::optional<std::filesystem::path>> GgufOf(const std::filesystem::path& model) {
   std::error_code ignored;
   if (model.extension() == kExtension && !std::filesystem::is_directory(model, ignored)) return model;
@@ -44,12 +53,22 @@ absl::StatusOr<std::optional<std::filesystem::path>> GgufOf(const std::filesyste
                                                  absl::StrJoin(names, ", "), "); name one of them"));
 }
 
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options) {
   if (!options.synthetic.empty()) return OpenSynthetic(options.synthetic);
+  if (IsConverted(options.model)) return OpenConverted(options.model);
   TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(options.model));
   return gguf.has_value() ? OpenGguf(*gguf) : OpenCheckpoint(options.model);
+}
+
+absl::Status CheckConvertedGrid(const JobOptions& options) {
+  if (!options.synthetic.empty() || !IsConverted(options.model)) return absl::OkStatus();
+  const absl::StatusOr<ConvertedManifest> manifest = ReadFolderManifest(options.model);
+  if (!manifest.ok()) return absl::OkStatus();  // OpenModel tells why
+  if (options.tp == manifest->tp && options.pp == manifest->pp) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(options.model, ": was converted for tp ", manifest->tp, ", pp ", manifest->pp,
+                   ", and --tp ", options.tp, " --pp ", options.pp,
+                   " asks for another grid; leave them out, or convert its source again"));
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& model) {
@@ -58,7 +77,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& mode
   std::error_code ignored;
   if (std::filesystem::exists(json, ignored)) return Tokenizer::Load(json);
   if (std::filesystem::exists(folder / "tokenizer.model", ignored)) return LoadSentencePieceTokenizer(folder);
-  TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(model));
+  TERNION_ASSIGN_OR_RETURN(const auto gguf, TokenizerGguf(model));
   if (!gguf.has_value()) return Tokenizer::Load(json);
   TERNION_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
   return MakeGgufTokenizer(file.contents);
@@ -71,7 +90,7 @@ std::filesystem::path ChatTemplateSource(const std::string& model) {
        {"tokenizer.json", "tokenizer.model", "chat_template.jinja", "tokenizer_config.json"}) {
     if (std::filesystem::exists(folder / file, ignored)) return folder;
   }
-  const auto gguf = GgufOf(folder);
+  const auto gguf = TokenizerGguf(folder);
   return gguf.ok() && gguf->has_value() ? **gguf : folder;
 }
 

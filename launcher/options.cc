@@ -17,6 +17,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/checkpoint/converted.h"
 
 namespace ternion {
 namespace {
@@ -65,6 +66,15 @@ class JsonMessage final : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
 };
 
+// A folder that cannot be read is told of when the model is opened.
+void TakeConvertedGrid(bool tp_given, bool pp_given, JobOptions& options) {
+  if (!options.synthetic.empty() || !IsConverted(options.model)) return;
+  const absl::StatusOr<ConvertedManifest> manifest = ReadFolderManifest(options.model);
+  if (!manifest.ok()) return;
+  if (!tp_given) options.tp = manifest->tp;
+  if (!pp_given) options.pp = manifest->pp;
+}
+
 }  // namespace
 
 std::string JobOptions::ModelName() const {
@@ -77,15 +87,20 @@ std::string JobOptions::ModelName() const {
 }
 
 void AddJobOptions(CLI::App& command, JobOptions& options) {
-  command.add_option(
-      "MODEL", options.model,
-      "folder with config.json, *.safetensors and tokenizer.json (or tokenizer.model), or a .gguf file");
+  command.add_option("MODEL", options.model,
+                     "folder with config.json, *.safetensors and tokenizer.json (or tokenizer.model), a "
+                     ".gguf file, or a folder "
+                     "that ternion convert has made");
   command.add_option("--config", "TOML file with options of these names")->type_name("FILE");
   AddOption(command, "--synthetic", options.synthetic, "random weights of the shape this config.json gives");
-  AddOption(command, "--tp,--tensor-parallel-size", options.tp, "tensor-parallel ranks")
-      ->check(CLI::PositiveNumber);
-  AddOption(command, "--pp,--pipeline-parallel-size", options.pp, "pipeline stages")
-      ->check(CLI::PositiveNumber);
+  const CLI::Option* tp = AddOption(command, "--tp,--tensor-parallel-size", options.tp,
+                                    "tensor-parallel ranks; default of a converted folder: its own")
+                              ->check(CLI::PositiveNumber);
+  const CLI::Option* pp = AddOption(command, "--pp,--pipeline-parallel-size", options.pp,
+                                    "pipeline stages; default of a converted folder: its own")
+                              ->check(CLI::PositiveNumber);
+  command.parse_complete_callback(
+      [tp, pp, &options] { TakeConvertedGrid(tp->count() > 0, pp->count() > 0, options); });
   AddOption(command, "--device", options.device, "auto, cpu, or cuda: a GPU for each rank")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   AddOption(command, "--threads", options.threads, "CPU threads of a rank; 0: the cores it may use")

@@ -82,4 +82,16 @@ absl::StatusOr<GgufFile> GgufFile::Open(const std::filesystem::path& path) {
   return GgufFile{std::move(mapped), std::move(contents)};
 }
 
+absl::StatusOr<std::string> GgufMetadataAlone(const GgufFile& file) {
+  constexpr size_t kTensorCountAt = kMagic.size() + sizeof(uint32_t);
+  GgufBytes bytes(file.mapped->bytes(), file.contents.where());
+  TERNION_RETURN_IF_ERROR(bytes.Take(kTensorCountAt + sizeof(uint64_t), 1).status());
+  TERNION_ASSIGN_OR_RETURN(const uint64_t keys, bytes.Number<uint64_t>());
+  TERNION_RETURN_IF_ERROR(GgufMetadata::Read(bytes, keys, file.contents.where()).status());
+  const auto front = bytes.Since(0);
+  std::string text(reinterpret_cast<const char*>(front.data()), front.size());
+  std::memset(text.data() + kTensorCountAt, 0, sizeof(uint64_t));
+  return text;
+}
+
 }  // namespace ternion

@@ -64,4 +64,7 @@ struct GgufFile {
   Gguf contents;
 };
 
+// A GGUF file of the same metadata and no tensors: what a tokenizer needs. Errors as GgufFile::Open.
+absl::StatusOr<std::string> GgufMetadataAlone(const GgufFile& file);
+
 }  // namespace ternion

@@ -43,6 +43,7 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const { return file_->path(); }
   const std::vector<FileTensor>& tensors() const { return tensors_; }  // by name
+  size_t size() const { return file_->bytes().size(); }
   void ReleasePages() const { file_->Release(file_->bytes()); }
   // Null when there is none.
   const FileTensor* Find(std::string_view name) const;

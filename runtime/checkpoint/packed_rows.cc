@@ -1,0 +1,90 @@
+#include "runtime/checkpoint/packed_rows.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cpu/ternary_layout.h"
+
+namespace ternion {
+namespace {
+
+using cpu::kLineBytes;
+using cpu::kLineCodes;
+
+constexpr int kTrits = 5;        // of a byte
+constexpr int kFiveTrits = 243;  // 3^5
+constexpr uint8_t kNoTrit = 3;
+constexpr int64_t kTileInputs = 64;  // whose codes of 256 rows stay in L1
+
+using Digits = std::array<uint8_t, kTrits>;
+
+std::array<Digits, 256> MakeDigits() {
+  std::array<Digits, 256> table;
+  for (int byte = 0; byte < 256; ++byte) {
+    for (int i = 0, rest = byte; i < kTrits; ++i, rest /= 3) {
+      table[byte][i] = byte < kFiveTrits ? static_cast<uint8_t>(rest % 3) : kNoTrit;
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+PackedRows::PackedRows(TernaryLayout layout, int64_t inputs, const uint8_t* data)
+    : layout_(layout), inputs_(inputs), data_(data) {
+  if (layout == TernaryLayout::kByInput) codes_.resize(static_cast<size_t>(kLineCodes * inputs));
+}
+
+void PackedRows::Read(int64_t output, absl::Span<uint8_t> codes) {
+  if (layout_ == TernaryLayout::kByOutput) return ReadRow(output, codes);
+  if (output / kLineCodes != strip_) UnpackStrip(output / kLineCodes);
+  std::copy_n(codes_.begin() + output % kLineCodes * inputs_, inputs_, codes.begin());
+}
+
+void PackedRows::ReadRow(int64_t output, absl::Span<uint8_t> codes) const {
+  const int64_t groups = cpu::RowGroups(inputs_);
+  for (int64_t g = 0; g < groups; ++g) {
+    const uint8_t* line = data_ + (output * groups + g) * kLineBytes;
+    uint8_t* out = codes.data() + g * kLineCodes;
+    const int64_t left = std::min(kLineCodes, inputs_ - g * kLineCodes);
+    for (int64_t at = 0; at < left; at += kLineBytes) {
+      const int shift = static_cast<int>(at / kLineBytes) * 2;
+      const int64_t n = std::min(kLineBytes, left - at);
+      for (int64_t j = 0; j < n; ++j) out[at + j] = (line[j] >> shift) & 3;
+    }
+  }
+}
+
+void PackedRows::UnpackStrip(int64_t strip) {
+  const uint8_t* lines = data_ + strip * inputs_ * kLineBytes;
+  const int64_t step = cpu::ScatterStep(inputs_);
+  for (int64_t begin = 0; begin < inputs_; begin += kTileInputs) {
+    const int64_t end = std::min(begin + kTileInputs, inputs_);
+    for (int64_t k = begin; k < end; ++k) {
+      const uint8_t* line = lines + k * step % inputs_ * kLineBytes;
+      for (int64_t o = 0; o < kLineCodes; ++o) {
+        codes_[static_cast<size_t>(o * inputs_ + k)] = (line[o % kLineBytes] >> (o / kLineBytes * 2)) & 3;
+      }
+    }
+  }
+  strip_ = strip;
+}
+
+void PackFiveTrits(absl::Span<const uint8_t> codes, uint8_t* bytes) {
+  for (size_t at = 0; at < codes.size(); at += kTrits) {
+    const size_t end = std::min(at + kTrits, codes.size());
+    int value = 0;
+    for (size_t i = end; i > at; --i) value = value * 3 + codes[i - 1];
+    *bytes++ = static_cast<uint8_t>(value);
+  }
+}
+
+void UnpackFiveTrits(const uint8_t* bytes, absl::Span<uint8_t> codes) {
+  static const std::array<Digits, 256> table = MakeDigits();
+  for (size_t at = 0; at < codes.size(); at += kTrits) {
+    const Digits& digits = table[*bytes++];
+    std::copy_n(digits.begin(), std::min<size_t>(kTrits, codes.size() - at), codes.begin() + at);
+  }
+}
+
+}  // namespace ternion

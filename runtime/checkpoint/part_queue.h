@@ -1,0 +1,32 @@
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "runtime/model/weights.h"
+
+namespace ternion {
+
+// Hands parts of a stage from the thread that makes them to one that writes them; one part waits at most.
+class PartQueue {
+ public:
+  // Waits for room; the taker's error once it has given up.
+  absl::Status Push(StageWeights part);
+  // No more will come.
+  void Close();
+  // Waits for a part; nothing at the end.
+  std::optional<StageWeights> Pop();
+  // Nothing more is taken.
+  void GiveUp(const absl::Status& why);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<StageWeights> waiting_;
+  bool closed_ = false;
+  absl::Status given_up_;
+};
+
+}  // namespace ternion
