@@ -301,6 +301,10 @@ class Backend {
   virtual void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) = 0;
   // sum += part, exact.                                         [T, n]
   virtual void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) = 0;
+
+  // Of all products with kByInput matrices, and of `up` in GatedRelu2, since the start; zeros where it is not counted (CUDA).
+  // May be called on any thread.
+  virtual WeightSkips weight_skips() const = 0;
 };
 
 // Bytes of one encoded row of n channels: per group its bf16 header(s), then its codes.
