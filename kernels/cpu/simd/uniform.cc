@@ -136,6 +136,9 @@ inline __attribute__((always_inline)) void AddHalf(const UnitCodes<kBits>& codes
     const uint8_t* const line = codes.line(half * kUniformQuads + quad);
     const Words words = LoadLine(line);
     __builtin_prefetch(line + kAheadBytes, 0, 2);
+    if (kBits == 3 && quad % 2 == 0) {
+      __builtin_prefetch(codes.line(kUniformQuads + quad / 2) + kAheadBytes, 0, 2);
+    }
 #pragma GCC unroll 4
     for (int f = 0; f < kFields; ++f) {
       const Words field = codes.Field(words, quad, f);
