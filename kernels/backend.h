@@ -187,7 +187,7 @@ class Backend {
   virtual absl::StatusOr<PackedUniform> PackUniform(const UniformFormat& format, int64_t outputs,
                                                     int64_t inputs, UniformReader reader) = 0;
   // y = x . W^T + bias, added to what is there when `add`; an output's bits depend on its row of x and of W alone. x is
-  // rounded to 15-bit integers, an absolute maximum per kInputSegment channels (docs/numerics.md), and multiplied exactly.
+  // rounded to 16-bit integers (docs/numerics.md); then the CPU and CUDA give the same bits. Rows not finite give NaN.
   //                                     x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
   virtual void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias,
                              bool add, TensorView<float> y) = 0;
@@ -301,6 +301,10 @@ class Backend {
   virtual void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) = 0;
   // sum += part, exact.                                         [T, n]
   virtual void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) = 0;
+
+  // Of all products with kByInput matrices, and of `up` in GatedRelu2, since the start; zeros where it is not counted (CUDA).
+  // May be called on any thread.
+  virtual WeightSkips weight_skips() const = 0;
 };
 
 // Bytes of one encoded row of n channels: per group its bf16 header(s), then its codes.

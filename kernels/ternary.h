@@ -43,6 +43,15 @@ struct PackedTernary {
   Buffer data;
 };
 
+// Weights of products that can leave some unread (Backend::weight_skips), each counted once for every token that it is
+// multiplied with, and those that were left unread.
+struct WeightSkips {
+  int64_t weights = 0;
+  int64_t skipped = 0;
+
+  bool operator==(const WeightSkips&) const = default;
+};
+
 // Fills `codes` [inputs] with trit + 1 (0, 1 or 2) of the weights of output channel `output`.
 // Called once for every output, from one thread at a time, in ascending order.
 using TritReader = absl::FunctionRef<void(int64_t output, absl::Span<uint8_t> codes)>;

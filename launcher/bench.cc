@@ -1,4 +1,5 @@
 #include "launcher/bench.h"
+#include "launcher/bench_weights.h"
 
 #include <memory>
 #include <string>
@@ -70,6 +71,11 @@ void AddBench(CLI::App& app, Command& chosen) {
   AddJobOptions(*kernels_command, kernels->job);
   AddOption(*kernels_command, "--shape", kernels->shapes,
             "a matmul beside the model's, OUTPUTSxINPUTS; may be given several times");
+  AddOption(
+      *kernels_command, "--weights", kernels->weights,
+      "beside each ternary matmul one of these weights, with its time by the ternary one's: int2, int3, int4 "
+      "(groups of 64), bf16, f16; may be given several times")
+      ->check(CLI::IsMember(BenchWeightNames()));
   AddOption(*kernels_command, "--tokens", kernels->tokens, "tokens of a matmul; may be given several times")
       ->check(CLI::PositiveNumber);
   AddOption(*kernels_command, "--repetitions", kernels->repetitions, "measurements; the median counts")

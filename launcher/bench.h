@@ -13,7 +13,8 @@ namespace ternion {
 
 struct KernelBenchOptions {
   JobOptions job;
-  std::vector<std::string> shapes;  // OUTPUTSxINPUTS, after the model's
+  std::vector<std::string> shapes;   // OUTPUTSxINPUTS, after the model's
+  std::vector<std::string> weights;  // other weights of every shape (launcher/bench_weights.h)
   std::vector<int64_t> tokens = {1, 4, 16, 512};
   int repetitions = 20;
 };

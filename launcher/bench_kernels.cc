@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -14,6 +15,7 @@
 #include "kernels/status.h"
 #include "launcher/bench.h"
 #include "launcher/bench_matmuls.h"
+#include "launcher/bench_weights.h"
 #include "launcher/host.h"
 
 namespace ternion {
@@ -37,9 +39,15 @@ class Bench {
                                trits_.Pack(backend_, shape.layout, shape.outputs, shape.inputs, 0.5));
       copies.push_back(std::move(copy));
     }
+    std::vector<BenchWeights> others;
+    for (const std::string& name : shape.density < 1 ? std::vector<std::string>() : options_.weights) {
+      TERNION_ASSIGN_OR_RETURN(BenchWeights weights, BenchWeights::Make(backend_, name, shape.outputs,
+                                                                        shape.inputs, kRotatedBytes));
+      others.push_back(std::move(weights));
+    }
     for (int64_t tokens : options_.tokens) {
       if (shape.density < 1 && tokens > 1) continue;
-      TERNION_RETURN_IF_ERROR(RunTokens(shape, copies, tokens));
+      TERNION_RETURN_IF_ERROR(RunTokens(shape, copies, others, tokens));
     }
     return absl::OkStatus();
   }
@@ -72,13 +80,23 @@ class Bench {
       backend_.GatedRelu2(gates[i], ups[i], x, scales.As<const float>(1, ffn), scales.As<const float>(1, ffn),
                           out.As<float>(1, ffn));
     };
-    Print({"gate+up, ReLU^2", TernaryLayout::kByOutput, 2 * ffn, h, kGateDensity}, 1,
-          Measure(one, gates.size()));
+    const BenchMatmul both{"gate+up, ReLU^2", TernaryLayout::kByOutput, 2 * ffn, h, kGateDensity};
+    const Body body{"", ffn * h / 2, gates.size(), one};
+    Print(both, 1, body, Measure({body}).front(), 1);
     return absl::OkStatus();
   }
 
  private:
-  absl::Status RunTokens(const BenchMatmul& shape, const std::vector<PackedTernary>& copies, int64_t tokens) {
+  // Something to measure: a call takes the next copy.
+  struct Body {
+    std::string weights;  // empty: ternary
+    int64_t bytes;
+    size_t copies;
+    std::function<void()> run;
+  };
+
+  absl::Status RunTokens(const BenchMatmul& shape, const std::vector<PackedTernary>& copies,
+                         const std::vector<BenchWeights>& others, int64_t tokens) {
     TERNION_ASSIGN_OR_RETURN(const Buffer codes, backend_.Allocate(tokens * shape.inputs));
     TERNION_ASSIGN_OR_RETURN(const Buffer sums, backend_.Allocate(tokens * shape.outputs * 4));
     std::vector<int8_t> host(tokens * shape.inputs);
@@ -93,7 +111,25 @@ class Bench {
       backend_.TernaryMatmul(copies[next++ % copies.size()], codes.As<const int8_t>(tokens, shape.inputs),
                              sums.As<int32_t>(tokens, shape.outputs));
     };
-    Print(shape, tokens, Measure(one, copies.size()));
+    std::vector<float> floats(tokens * shape.inputs);
+    for (float& value : floats)
+      value = static_cast<float>(static_cast<int>(random_() % 2001) - 1000) / 1000.0f;
+    TERNION_ASSIGN_OR_RETURN(const Buffer x, backend_.Allocate(floats.size() * 4));
+    TERNION_ASSIGN_OR_RETURN(const Buffer y, backend_.Allocate(tokens * shape.outputs * 4));
+    backend_.CopyFromHost(x.data(), floats.data(), x.bytes());
+    std::vector<Body> bodies = {{"", shape.outputs * shape.inputs / 4, copies.size(), one}};
+    int64_t turn = 0;
+    for (size_t i = 0; i < others.size(); ++i) {
+      const BenchWeights& other = others[i];
+      bodies.push_back({options_.weights[i], other.bytes(), static_cast<size_t>(other.copies()), [&, i] {
+                          others[i].Multiply(backend_, turn++, x.As<const float>(tokens, shape.inputs),
+                                             y.As<float>(tokens, shape.outputs));
+                        }});
+    }
+    const std::vector<Measured> measured = Measure(bodies);
+    for (size_t i = 0; i < bodies.size(); ++i) {
+      Print(shape, tokens, bodies[i], measured[i], measured[i].seconds / measured[0].seconds);
+    }
     return absl::OkStatus();
   }
 
@@ -103,25 +139,34 @@ class Bench {
     double read_rate;  // bytes a second
   };
 
-  // A measurement runs over all copies, or as many as fill a tenth of a second; the read rate is taken before each.
-  template <typename Body>
-  Measured Measure(Body body, size_t copies) {
-    for (size_t i = 0; i < copies && i < 64; ++i) body();
-    std::vector<double> seconds;
-    std::vector<double> rates;
-    for (int i = 0; i < options_.repetitions; ++i) {
-      rates.push_back(probe_.Measure());
-      size_t runs = 0;
-      const Clock::time_point begin = Clock::now();
-      double passed = 0;
-      while (runs < copies && passed < 0.1) {
-        body();
-        ++runs;
-        passed = std::chrono::duration<double>(Clock::now() - begin).count();
-      }
-      seconds.push_back(passed / static_cast<double>(runs));
+  // The bodies take turns. A measurement runs over all copies, or as many as fill a tenth of a second; the read rate is taken
+  // before each.
+  std::vector<Measured> Measure(const std::vector<Body>& bodies) {
+    for (const Body& body : bodies) {
+      for (size_t i = 0; i < body.copies && i < 64; ++i) body.run();
     }
-    return {Median(seconds), Median(rates)};
+    std::vector<std::vector<double>> seconds(bodies.size()), rates(bodies.size());
+    for (int i = 0; i < options_.repetitions; ++i) {
+      for (size_t k = 0; k < bodies.size(); ++k) {
+        rates[k].push_back(probe_.Measure());
+        seconds[k].push_back(SecondsOf(bodies[k]));
+      }
+    }
+    std::vector<Measured> measured;
+    for (size_t k = 0; k < bodies.size(); ++k) measured.push_back({Median(seconds[k]), Median(rates[k])});
+    return measured;
+  }
+
+  static double SecondsOf(const Body& body) {
+    size_t runs = 0;
+    const Clock::time_point begin = Clock::now();
+    double passed = 0;
+    while (runs < body.copies && passed < 0.1) {
+      body.run();
+      ++runs;
+      passed = std::chrono::duration<double>(Clock::now() - begin).count();
+    }
+    return passed / static_cast<double>(runs);
   }
 
   static double Median(std::vector<double>& values) {
@@ -129,14 +174,19 @@ class Bench {
     return values[values.size() / 2];
   }
 
-  static void Print(const BenchMatmul& shape, int64_t tokens, const Measured& measured) {
-    const double rate = static_cast<double>(shape.outputs * shape.inputs) / 4 / measured.seconds;
+  // `ratio`: the time by the ternary matmul's.
+  void Print(const BenchMatmul& shape, int64_t tokens, const Body& body, const Measured& measured,
+             double ratio) const {
+    const double rate = static_cast<double>(body.bytes) / measured.seconds;
     const double operations = 2.0 * static_cast<double>(shape.outputs * shape.inputs * tokens);
-    std::printf("%-16s %13s %6lld %8.0f %% %11.1f %9.2f %9.2f %7.0f %% %9.2f\n", shape.name.c_str(),
+    const std::string name = body.weights.empty() ? shape.name : absl::StrFormat("  %s", body.weights);
+    std::printf("%-16s %13s %6lld %8.0f %% %11.1f %9.2f %9.2f %7.0f %% %9.2f", name.c_str(),
                 absl::StrFormat("%d x %d", shape.outputs, shape.inputs).c_str(),
                 static_cast<long long>(tokens), 100 * shape.density, measured.seconds * 1e6, rate / 1e9,
                 measured.read_rate / 1e9, 100 * rate / measured.read_rate,
                 operations / measured.seconds / 1e12);
+    if (!options_.weights.empty()) std::printf(" %9.2f", ratio);
+    std::printf("\n");
     std::fflush(stdout);
   }
 
@@ -152,8 +202,8 @@ absl::Status RunAll(const KernelBenchOptions& options, int threads) {
   const std::unique_ptr<Backend> backend = MakeCpuBackend(threads);
   std::printf("%scpu (%s), %d threads; reads measured in turns with each row\n", layer.title.c_str(),
               std::string(cpu::IsaName(cpu::DetectIsa())).c_str(), threads);
-  std::printf("%-16s %13s %6s %10s %11s %9s %9s %9s %9s\n", "matmul", "outputs x in", "tokens", "non-zero",
-              "us", "GB/s", "read GB/s", "of read", "TOP/s");
+  std::printf("%-16s %13s %6s %10s %11s %9s %9s %9s %9s%s\n", "matmul", "outputs x in", "tokens", "non-zero",
+              "us", "GB/s", "read GB/s", "of read", "TOP/s", options.weights.empty() ? "" : "   ternary");
   Bench bench(*backend, options, threads);
   for (const BenchMatmul& matmul : layer.matmuls) TERNION_RETURN_IF_ERROR(bench.Run(matmul));
   if (layer.gated_unit.has_value() && layer.gated_unit->activation == Activation::kRelu2) {

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "kernels/status.h"
 #include "launcher/bench.h"
 #include "launcher/bench_matmuls.h"
+#include "launcher/bench_weights.h"
 
 namespace ternion {
 namespace {
@@ -44,12 +47,35 @@ class CudaBench {
     const int64_t bytes = matmul.outputs * matmul.inputs / 4;
     TERNION_ASSIGN_OR_RETURN(const RotatedMatrix w, Pack(matmul.layout, matmul.outputs, matmul.inputs,
                                                          cuda::RotatedCopies(bytes), kEvenly));
-    return RunAllTokens(matmul, Inputs{matmul.density, false},
-                        [&](const Operands& on, int64_t tokens, int i) {
-                          backend_.TernaryLinear(w.turn(i), Input(on, tokens, matmul.inputs),
-                                                 Scale(on.weight_scale, matmul.outputs), false,
-                                                 on.y.As<float>(tokens, matmul.outputs));
-                        });
+    TERNION_RETURN_IF_ERROR(
+        RunAllTokens(matmul, Inputs{matmul.density, false}, [&](const Operands& on, int64_t tokens, int i) {
+          backend_.TernaryLinear(w.turn(i), Input(on, tokens, matmul.inputs),
+                                 Scale(on.weight_scale, matmul.outputs), false,
+                                 on.y.As<float>(tokens, matmul.outputs));
+        }));
+    if (matmul.density < 1) return absl::OkStatus();
+    for (const std::string& name : options_.weights) TERNION_RETURN_IF_ERROR(RunWeights(matmul, name));
+    return absl::OkStatus();
+  }
+
+  // Other weights of the shape that Run has measured last.
+  absl::Status RunWeights(const BenchMatmul& shape, const std::string& name) {
+    TERNION_ASSIGN_OR_RETURN(const BenchWeights w, BenchWeights::Make(backend_, name, shape.outputs,
+                                                                      shape.inputs, cuda::kRotatedBytes));
+    const BenchMatmul matmul{absl::StrFormat("  %s", name), shape.layout, shape.outputs, shape.inputs};
+    TERNION_ASSIGN_OR_RETURN(const double floor, cuda::ReadSeconds(backend_, w.bytes()));
+    for (int64_t tokens : options_.tokens) {
+      TERNION_ASSIGN_OR_RETURN(const Buffer x, RandomFloats(tokens * shape.inputs));
+      TERNION_ASSIGN_OR_RETURN(const Buffer y,
+                               backend_.Allocate(static_cast<size_t>(tokens * shape.outputs * 4)));
+      const double operations = 2.0 * static_cast<double>(shape.outputs * shape.inputs * tokens);
+      const int launches = cuda::RotatedLaunches(w.copies(), floor + operations / 2e14);
+      const double seconds = cuda::MedianSeconds(backend_, launches, options_.repetitions, [&](int i) {
+        w.Multiply(backend_, i, x.As<const float>(tokens, shape.inputs), y.As<float>(tokens, shape.outputs));
+      });
+      Print(matmul, tokens, w.bytes(), seconds, floor, operations);
+    }
+    return absl::OkStatus();
   }
 
   // Bytes, operations and the vendor's matmul are those of both matrices. `open`: the share of positive gates.
@@ -118,6 +144,16 @@ class CudaBench {
     return on;
   }
 
+  absl::StatusOr<Buffer> RandomFloats(int64_t n) {
+    TERNION_ASSIGN_OR_RETURN(Buffer x, backend_.Allocate(static_cast<size_t>(n * 4)));
+    std::vector<float> values(static_cast<size_t>(n));
+    for (float& value : values)
+      value = static_cast<float>(static_cast<int>(random_() % 2001) - 1000) / 1000.0f;
+    backend_.CopyFromHost(x.data(), values.data(), x.bytes());
+    backend_.Synchronize();
+    return x;
+  }
+
   int8_t DrawCode(const Inputs& inputs) {
     if (static_cast<double>(random_() % 10000) >= inputs.density * 10000) return 0;
     const int size = 1 + static_cast<int>(random_() % 127);
@@ -135,15 +171,23 @@ class CudaBench {
       const int launches = cuda::RotatedLaunches(cuda::RotatedCopies(bytes), floor + operations / 1e15);
       const double seconds = cuda::MedianSeconds(backend_, launches, options_.repetitions,
                                                  [&](int i) { enqueue(on, tokens, i); });
-      Print(matmul, tokens, seconds, floor, operations);
+      ternary_[tokens] = seconds;
+      Print(matmul, tokens, bytes, seconds, floor, operations);
     }
     return absl::OkStatus();
   }
 
   // "us ratio" of cuBLASLt's matmul; what is missing is a dash, and the reason is told once.
   std::string Vendor(cuda::VendorType type, const BenchMatmul& matmul, int64_t tokens, double seconds) {
-    const absl::StatusOr<double> vendor =
-        cuda::VendorMatmulSeconds(backend_, type, matmul.outputs, matmul.inputs, tokens);
+    const VendorCase key{type, matmul.outputs, matmul.inputs, tokens};
+    auto found = vendor_.find(key);
+    if (found == vendor_.end()) {
+      found =
+          vendor_
+              .emplace(key, cuda::VendorMatmulSeconds(backend_, type, matmul.outputs, matmul.inputs, tokens))
+              .first;
+    }
+    const absl::StatusOr<double>& vendor = found->second;
     if (vendor.ok()) return absl::StrFormat("%9.1f %6.2fx", *vendor * 1e6, *vendor / seconds);
     const std::string reason(vendor.status().message());
     if (reason != told_) std::fprintf(stderr, "ternion: no comparison: %s\n", reason.c_str());
@@ -151,16 +195,18 @@ class CudaBench {
     return absl::StrFormat("%9s %7s", "-", "-");
   }
 
-  void Print(const BenchMatmul& matmul, int64_t tokens, double seconds, double floor, double operations) {
+  void Print(const BenchMatmul& matmul, int64_t tokens, int64_t bytes, double seconds, double floor,
+             double operations) {
     std::printf("%-16s %13s %6lld %6.0f %% %9.2f %8.0f %9.2f %6.0f %%", matmul.name.c_str(),
                 absl::StrFormat("%d x %d", matmul.outputs, matmul.inputs).c_str(),
                 static_cast<long long>(tokens), 100 * matmul.density, seconds * 1e6,
-                static_cast<double>(matmul.outputs * matmul.inputs) / 4 / seconds / 1e9, floor * 1e6,
-                100 * floor / seconds);
+                static_cast<double>(bytes) / seconds / 1e9, floor * 1e6, 100 * floor / seconds);
     std::fflush(stdout);
     std::printf(" %s", Vendor(cuda::VendorType::kFloat16, matmul, tokens, seconds).c_str());
-    std::printf(" %s %8.1f\n", Vendor(cuda::VendorType::kInt8, matmul, tokens, seconds).c_str(),
+    std::printf(" %s %8.1f", Vendor(cuda::VendorType::kInt8, matmul, tokens, seconds).c_str(),
                 operations / seconds / 1e12);
+    if (!options_.weights.empty()) std::printf(" %8.2f", seconds / ternary_[tokens]);
+    std::printf("\n");
     std::fflush(stdout);
   }
 
@@ -168,6 +214,10 @@ class CudaBench {
   const KernelBenchOptions& options_;
   RandomTernary trits_;
   std::minstd_rand random_{1};
+  std::map<int64_t, double> ternary_;  // seconds of the last ternary matmul, by tokens
+  using VendorCase =
+      std::tuple<cuda::VendorType, int64_t, int64_t, int64_t>;  // type, outputs, inputs, tokens
+  std::map<VendorCase, absl::StatusOr<double>> vendor_;
   std::string told_;
 };
 
@@ -179,10 +229,11 @@ absl::Status BenchCudaKernels(const KernelBenchOptions& options) {
   CudaBackend& backend = static_cast<CudaBackend&>(*made);
   std::printf(
       "%scuda (%s); weights take turns over %lld MB; floor: only reading them; ratios: cuBLASLt's time by "
-      "ours\n",
+      "ours; ternary: our time by the ternary matmul's\n",
       layer.title.c_str(), backend.properties().name, static_cast<long long>(cuda::kRotatedBytes >> 20));
-  std::printf("%-16s %13s %6s %8s %9s %8s %9s %8s %9s %7s %9s %7s %8s\n", "matmul", "outputs x in", "tokens",
-              "non-zero", "us", "GB/s", "floor us", "of it", "fp16 us", "ratio", "int8 us", "ratio", "TOP/s");
+  std::printf("%-16s %13s %6s %8s %9s %8s %9s %8s %9s %7s %9s %7s %8s%s\n", "matmul", "outputs x in",
+              "tokens", "non-zero", "us", "GB/s", "floor us", "of it", "fp16 us", "ratio", "int8 us", "ratio",
+              "TOP/s", options.weights.empty() ? "" : "  ternary");
   CudaBench bench(backend, options);
   for (const BenchMatmul& matmul : layer.matmuls) TERNION_RETURN_IF_ERROR(bench.Run(matmul));
   if (!layer.gated_unit.has_value()) return absl::OkStatus();

@@ -24,8 +24,8 @@
 #include "runtime/serving/coordinator.h"
 #include "runtime/serving/engine.h"
 #include "runtime/serving/job_status.h"
+#include "runtime/serving/rank_count_board.h"
 #include "runtime/serving/serving_metrics.h"
-#include "runtime/serving/wire_byte_board.h"
 
 namespace ternion {
 
@@ -87,8 +87,9 @@ class Job {
   [[noreturn]] void EndAfter(const absl::Status& failure);
   Failure RunWorker();
   absl::Status TellAnswers();
-  // Rank 0 hears of this worker's wire bytes once a second while they grow.
-  void TellWireBytes();
+  RankCounts Counts() const;  // this rank's
+  // Rank 0 hears of this worker's once a second while they grow.
+  void TellCounts();
   [[noreturn]] void Fail(const absl::Status& status);
   // One line on stderr, in the form that every command uses.
   static void PrintError(const absl::Status& status);
@@ -144,12 +145,12 @@ class Job {
   std::unique_ptr<Backend> backend_;
   StageWeights weights_;  // between Load and Build
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<OutputFile> trace_file_;     // between OpenTrace and StartTrace
-  std::unique_ptr<JobTrace> trace_;            // where one is written
-  std::vector<std::string> hosts_;             // of every rank
-  std::vector<RankFacts> facts_;               // of every rank
-  std::unique_ptr<WireByteBoard> wire_board_;  // on rank 0
-  WireCount told_bytes_;                       // of a worker, to rank 0
+  std::unique_ptr<OutputFile> trace_file_;       // between OpenTrace and StartTrace
+  std::unique_ptr<JobTrace> trace_;              // where one is written
+  std::vector<std::string> hosts_;               // of every rank
+  std::vector<RankFacts> facts_;                 // of every rank
+  std::unique_ptr<RankCountBoard> count_board_;  // on rank 0
+  RankCounts told_counts_;                       // of a worker, to rank 0
   std::chrono::steady_clock::time_point told_at_;
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<ControlClient> client_;

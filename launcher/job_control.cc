@@ -105,9 +105,9 @@ void Job::OnFrame(int rank, const Frame& frame) {
     const std::string why = absl::StrCat(NameOf(rank), " failed: ", frame.payload);
     return end_->Fail({LostRank(why), kLostRank, Milliseconds(options_.lost_rank_linger)});
   }
-  if (frame.kind == kWireBytesFrame) {
-    const std::optional<WireCount> count = DecodeWireCount(frame.payload);
-    if (wire_board_ != nullptr && count.has_value()) wire_board_->Set(rank, *count);
+  if (frame.kind == kCountsFrame) {
+    const std::optional<RankCounts> counts = DecodeRankCounts(frame.payload);
+    if (count_board_ != nullptr && counts.has_value()) count_board_->Set(rank, *counts);
     return;
   }
   absl::StatusOr<StepResult> result = DecodeResult(frame.payload);

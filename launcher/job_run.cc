@@ -11,12 +11,12 @@
 #include "kernels/status.h"
 #include "launcher/job.h"
 #include "launcher/rank_facts.h"
-#include "runtime/serving/wire_byte_board.h"
+#include "runtime/serving/rank_count_board.h"
 
 namespace ternion {
 namespace {
 
-constexpr std::chrono::seconds kWireBytesInterval{1};
+constexpr std::chrono::seconds kCountsInterval{1};
 constexpr double kRankZeroSeconds = 2;  // to end, beside its linger
 
 int ExitCodeOf(const absl::Status& status) {
@@ -105,7 +105,7 @@ ControlServer::Contact Job::ContactWith(int rank) const {
 
 void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
   coordinator.UseMetrics(&metrics);
-  wire_board_ = std::make_unique<WireByteBoard>(grid_, hosts_);
+  count_board_ = std::make_unique<RankCountBoard>(grid_, hosts_);
   metrics.SetInfo({{"tp", absl::StrCat(grid_.tp)},
                    {"pp", absl::StrCat(grid_.pp)},
                    {"wire", options_.wire},
@@ -114,8 +114,8 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
                    {"version", TERNION_VERSION}});
   metrics.BeforeScrape([this, &coordinator](ServingMetrics& scraped) {
     scraped.SetScheduler(coordinator.stats());
-    wire_board_->Set(0, engine_->wire_bytes().Read());
-    wire_board_->Show(scraped);
+    count_board_->Set(0, Counts());
+    count_board_->Show(scraped);
     for (int rank = 0; rank < grid_.size(); ++rank) {
       const ControlServer::Contact contact = ContactWith(rank);
       const std::chrono::duration<double> seconds = contact.silent_for;
@@ -126,7 +126,7 @@ void Job::StartMetrics(ServingMetrics& metrics, Coordinator& coordinator) {
 
 Job::Failure Job::RunWorker() {
   while (true) {
-    TellWireBytes();
+    TellCounts();
     if (const absl::Status told = TellAnswers(); !told.ok()) Fail(told);
     const absl::StatusOr<std::optional<Frame>> frame = NextFrame();
     if (!frame.ok()) Fail(frame.status());
@@ -161,14 +161,16 @@ absl::Status Job::TellAnswers() {
   return absl::OkStatus();
 }
 
-void Job::TellWireBytes() {
+RankCounts Job::Counts() const { return {engine_->wire_bytes().Read(), engine_->weight_skips()}; }
+
+void Job::TellCounts() {
   const auto now = std::chrono::steady_clock::now();
-  if (now - told_at_ < kWireBytesInterval) return;
-  const WireCount count = engine_->wire_bytes().Read();
-  if (count == told_bytes_) return;
-  told_bytes_ = count;
+  if (now - told_at_ < kCountsInterval) return;
+  const RankCounts counts = Counts();
+  if (counts == told_counts_) return;
+  told_counts_ = counts;
   told_at_ = now;
-  client_->Send({kWireBytesFrame, EncodeWireCount(count)});
+  client_->Send({kCountsFrame, EncodeRankCounts(counts)});
 }
 
 absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
@@ -179,7 +181,7 @@ absl::StatusOr<std::optional<Frame>> Job::NextFrame() {
   }
   TERNION_ASSIGN_OR_RETURN(const bool moving, engine_->Progress());
   if (moving) return client_->NextWithin(kProgressInterval);
-  if (engine_->wire_bytes().Read() != told_bytes_) return client_->NextWithin(kWireBytesInterval);
+  if (Counts() != told_counts_) return client_->NextWithin(kCountsInterval);
   TERNION_ASSIGN_OR_RETURN(Frame frame, client_->Next());
   return std::optional<Frame>(std::move(frame));
 }

@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/weight_skip_counter.h"
 
 namespace ternion::cpu {
 
@@ -107,6 +108,7 @@ class CpuBackend final : public Backend {
   void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
   void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
   void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) override;
+  WeightSkips weight_skips() const override { return weight_skips_.Read(); }
 
   ThreadPool& pool() { return pool_; }
   Isa isa() const { return isa_; }
@@ -114,6 +116,7 @@ class CpuBackend final : public Backend {
  private:
   ThreadPool pool_;
   Isa isa_;
+  WeightSkipCounter weight_skips_;
 };
 
 }  // namespace ternion::cpu

@@ -88,9 +88,9 @@ struct OpenChannels {
   Scratch<float> factors;
 };
 
-// One token of a chunk: reads the rows of up whose gate is open, leaves +0 elsewhere.
-void Relu2Token(GatedUnit& unit, const Chunk& chunk, int64_t token, const int32_t* gate_sums,
-                OpenChannels& open) {
+// One token of a chunk: reads the rows of up whose gate is open, leaves +0 elsewhere. Returns how many were open.
+int64_t Relu2Token(GatedUnit& unit, const Chunk& chunk, int64_t token, const int32_t* gate_sums,
+                   OpenChannels& open) {
   int32_t* list = open.list.data();
   const float row_scale = unit.row_scales.data()[token];
   const int64_t listed = ListOpen(gate_sums, unit.gate_scale.data() + chunk.begin, row_scale, chunk.n, list,
@@ -104,6 +104,7 @@ void Relu2Token(GatedUnit& unit, const Chunk& chunk, int64_t token, const int32_
     const float scale = row_scale * unit.up_scale.data()[chunk.begin + list[i]];
     y[list[i]] = open.factors[i] * (static_cast<float>(open.up_sums[i]) * scale);
   }
+  return listed;
 }
 
 }  // namespace
@@ -119,9 +120,12 @@ void CpuBackend::GatedRelu2(const PackedTernary& gate, const PackedTernary& up, 
     Scratch<int32_t> sums(chunk.tokens * chunk.n);
     OpenChannels open(chunk.n);
     DotChunk(unit, gate, chunk, sums.data());
+    int64_t read = 0;
     for (int64_t t = 0; t < chunk.tokens; ++t) {
-      Relu2Token(unit, chunk, chunk.token + t, sums.data() + t * chunk.n, open);
+      read += Relu2Token(unit, chunk, chunk.token + t, sums.data() + t * chunk.n, open);
     }
+    const int64_t rows = chunk.tokens * chunk.n;
+    weight_skips_.Add({rows * up.inputs, (rows - read) * up.inputs});
   });
 }
 

@@ -40,8 +40,9 @@ InputLists::InputLists(TensorView<const int8_t> codes, int64_t begin, int64_t en
       lists_(codes.rows()) {
   for (int64_t t = 0; t < codes.rows(); ++t) {
     // Of the whole token, as all its ranges must decide alike.
-    const auto used = static_cast<double>(kernels.count_inputs(codes.row(t), codes.cols()));
-    const bool stream = used >= kStreamFrom * static_cast<double>(codes.cols());
+    const int64_t used = kernels.count_inputs(codes.row(t), codes.cols());
+    const bool stream = static_cast<double>(used) >= kStreamFrom * static_cast<double>(codes.cols());
+    if (!stream) unread_inputs_ += codes.cols() - used;
     lists_[t] = stream ? ListLines(t) : ListNonZero(t, kernels);
     lists_[t].sum = kernels.sum_codes(lists_[t].values, lists_[t].quads * kQuadInputs);
   }

@@ -19,6 +19,8 @@ class InputLists {
   int64_t tokens() const { return codes_.rows(); }
   LineList list(int64_t token, const uint8_t* strip) { return lists_[token].At(strip); }
   int32_t sum(int64_t token) { return lists_[token].sum; }  // of the range's codes
+  // Of all tokens and all ranges together: inputs that no list holds.
+  int64_t unread_inputs() const { return unread_inputs_; }
 
  private:
   struct List {
@@ -41,6 +43,7 @@ class InputLists {
   Scratch<uint32_t> offsets_;  // [T, stride]
   Scratch<int8_t> values_;     // [T, stride]
   Scratch<List> lists_;        // [T]
+  int64_t unread_inputs_ = 0;
 };
 
 }  // namespace ternion::cpu

@@ -1,9 +1,6 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "kernels/check_uniform.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/float_kernels.h"
@@ -14,22 +11,29 @@
 namespace ternion::cpu {
 namespace {
 
-// One output's codes.                                          codes [inputs], units: the tile's
+void OrWord(uint32_t bits, uint8_t* word) {
+  uint32_t before = 0;
+  std::memcpy(&before, word, sizeof(before));
+  bits |= before;
+  std::memcpy(word, &bits, sizeof(bits));
+}
+
+// One output's codes, a quad at a time, into lines of zeros.    codes [inputs], units: the tile's
 void PackCodes(const uint8_t* codes, int64_t inputs, const UniformLayout& layout, int64_t output,
                uint8_t* units) {
-  const int bits = layout.bits;
-  for (int64_t i = 0; i < inputs; ++i) {
+  for (int64_t i = 0; i < inputs; i += 4) {
     const int64_t field = i % kUniformUnit / kInputSegment, quad = i % kInputSegment / 4;
-    uint8_t* const unit = units + i / kUniformUnit * layout.UnitBytes() + output * 4 + i % 4;
-    const unsigned code = codes[i];
-    if (bits == 4) {
-      unit[(field / 2 * kUniformQuads + quad) * kUniformLine] |= static_cast<uint8_t>(code << field % 2 * 4);
+    uint8_t* const words = units + i / kUniformUnit * layout.UnitBytes() + output * 4;
+    uint32_t four = 0;
+    std::memcpy(&four, codes + i, sizeof(four));
+    if (layout.bits == 4) {
+      OrWord(four << field % 2 * 4, words + (field / 2 * kUniformQuads + quad) * kUniformLine);
       continue;
     }
-    unit[quad * kUniformLine] |= static_cast<uint8_t>((code & 3) << 2 * field);
-    if (bits == 2) continue;
-    unit[(kUniformQuads + quad / 2) * kUniformLine] |=
-        static_cast<uint8_t>((code >> 2) << (quad % 2 * 4 + field));
+    OrWord((four & 0x03030303u) << 2 * field, words + quad * kUniformLine);
+    if (layout.bits == 2) continue;
+    OrWord((four >> 2 & 0x01010101u) << (quad % 2 * 4 + field),
+           words + (kUniformQuads + quad / 2) * kUniformLine);
   }
 }
 

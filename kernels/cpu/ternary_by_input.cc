@@ -59,6 +59,7 @@ struct Product {
   int32_t* parts;                  // [input_parts - 1, T, outputs]
   Division division;
   const TernaryKernels& kernels;
+  WeightSkipCounter& skips;
 
   int32_t* Rows(int64_t part) const { return part == 0 ? out.data() : parts + (part - 1) * out.size(); }
 };
@@ -79,6 +80,11 @@ void DotStrip(const Product& product, InputLists& lists, int64_t strip, int64_t 
   }
 }
 
+void CountSkips(const Product& product, const InputLists& lists) {
+  const int64_t outputs = product.w.outputs;
+  product.skips.Add({lists.tokens() * product.w.inputs * outputs, lists.unread_inputs() * outputs});
+}
+
 void RunTask(const Product& product, int64_t task) {
   const Division& division = product.division;
   const int64_t input_part = task % division.input_parts;
@@ -88,6 +94,8 @@ void RunTask(const Product& product, int64_t task) {
   const Range inputs = PartOf(product.w.inputs, division.input_parts, input_part, kQuadInputs);
   const Range strips = PartOf(Strips(product.w.outputs), division.strip_parts, strip_part, 1);
   InputLists lists(product.codes.Rows(tokens.begin, tokens.end), inputs.begin, inputs.end, product.kernels);
+  // Once for the tokens, whose lists other tasks make too.
+  if (input_part == 0 && strip_part == 0) CountSkips(product, lists);
   int32_t* rows = product.Rows(input_part) + tokens.begin * product.w.outputs;
   for (int64_t strip = strips.begin; strip < strips.end; ++strip) {
     DotStrip(product, lists, strip, std::min(strip + 1, strips.end - 1), rows);
@@ -105,10 +113,10 @@ void AddParts(const Product& product) {
 }  // namespace
 
 void TernaryMatmulByInput(const PackedTernary& w, TensorView<const int8_t> codes, TensorView<int32_t> out,
-                          const TernaryKernels& kernels, ThreadPool& pool) {
+                          const TernaryKernels& kernels, ThreadPool& pool, WeightSkipCounter& skips) {
   const Division division = Divide(codes.rows(), w.inputs, Strips(w.outputs), pool.threads());
   Scratch<int32_t> parts((division.input_parts - 1) * out.size());
-  const Product product{w, codes, out, parts.data(), division, kernels};
+  const Product product{w, codes, out, parts.data(), division, kernels, skips};
   pool.ForEach(division.tasks(), [&](int64_t task) { RunTask(product, task); });
   AddParts(product);
 }

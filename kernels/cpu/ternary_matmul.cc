@@ -31,7 +31,7 @@ void CpuBackend::TernaryMatmul(const PackedTernary& w, TensorView<const int8_t> 
   if (codes.rows() == 0) return;
   const TernaryKernels& kernels = SelectTernaryKernels(isa_);
   if (w.layout == TernaryLayout::kByOutput) return MatmulByOutput(w, codes, out, kernels, pool_);
-  TernaryMatmulByInput(w, codes, out, kernels, pool_);
+  TernaryMatmulByInput(w, codes, out, kernels, pool_, weight_skips_);
 }
 
 }  // namespace ternion::cpu

@@ -120,6 +120,7 @@ class CudaBackend final : public Backend {
   void DecodeInt8(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
   void DecodeInt4(TensorView<const uint8_t> wire, bool add, TensorView<float> x) override;
   void AddInt32(TensorView<const int32_t> part, TensorView<int32_t> sum) override;
+  WeightSkips weight_skips() const override { return {}; }
 
   const Stream& launch_stream() const { return stream_; }
   int device() const { return device_; }

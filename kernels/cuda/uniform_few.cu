@@ -42,7 +42,7 @@ __device__ __forceinline__ void RoundSpan(const UniformArguments& arguments, int
   }
 }
 
-template <int kBits, bool kHalfScales>
+template <int kBits, bool kHalfScales, int kRun>
 __global__ void __launch_bounds__(kThreads, kHalfScales ? 2 : 1) UniformFew(UniformArguments arguments) {
   StartNext();
   __shared__ SpanInputs inputs;
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads, kHalfScales ? 2 : 1) UniformFew(Unif
   const bool has_column = Lane() / 4 < 2 * tokens, has_token = token < tokens;
   float partial[2] = {};
   for (int span = 0; span < arguments.units; span += kSpanUnits) {
-    LaneUnit<kBits, kHalfScales> units[kTurns];
+    LaneUnit<kBits, kHalfScales, kRun> units[kTurns];
 #pragma unroll
     for (int i = 0; i < kTurns; ++i) {
       const int unit = span + i * kWarps + WarpIndex();
@@ -94,8 +94,8 @@ __global__ void __launch_bounds__(kThreads, kHalfScales ? 2 : 1) UniformFew(Unif
 
 void RunUniformFew(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments) {
   CHECK(arguments.tokens <= kFewUniformTokens, "few tokens");
-  ForUniformFormat(format, [&]<int kBits, bool kHalfScales>() {
-    Launch(backend.launch_stream(), UniformFew<kBits, kHalfScales>,
+  ForUniformFormat(format, arguments.group_segments, [&]<int kBits, bool kHalfScales, int kRun>() {
+    Launch(backend.launch_stream(), UniformFew<kBits, kHalfScales, kRun>,
            {dim3(static_cast<unsigned>(UniformTiles(arguments.outputs))), dim3(kThreads)}, arguments);
   });
 }

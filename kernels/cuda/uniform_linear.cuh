@@ -12,15 +12,18 @@ inline constexpr int64_t kFewUniformTokens = kTileTokens;
 void RunUniformFew(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments);
 void RunUniformMany(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments);
 
-// Calls run.operator()<bits, half_scales>().
+// Calls run.operator()<bits, half_scales, run>() (LaneUnit).
+template <int kBits, typename Run>
+void ForScales(const UniformFormat& format, int group_segments, const Run& run) {
+  if (format.scale != ScaleType::kFloat16) return run.template operator()<kBits, false, 1>();
+  if (group_segments % 2 == 0) return run.template operator()<kBits, true, 2>();
+  run.template operator()<kBits, true, 1>();
+}
 template <typename Run>
-void ForUniformFormat(const UniformFormat& format, const Run& run) {
-  const bool half = format.scale == ScaleType::kFloat16;
-  if (format.bits == 2)
-    return half ? run.template operator()<2, true>() : run.template operator()<2, false>();
-  if (format.bits == 3)
-    return half ? run.template operator()<3, true>() : run.template operator()<3, false>();
-  return half ? run.template operator()<4, true>() : run.template operator()<4, false>();
+void ForUniformFormat(const UniformFormat& format, int group_segments, const Run& run) {
+  if (format.bits == 2) return ForScales<2>(format, group_segments, run);
+  if (format.bits == 3) return ForScales<3>(format, group_segments, run);
+  ForScales<4>(format, group_segments, run);
 }
 
 }  // namespace ternion::cuda

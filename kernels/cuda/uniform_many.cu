@@ -63,7 +63,7 @@ __device__ __forceinline__ void CopyChunk(const SegmentInputs* from, int segment
   }
 }
 
-template <int kWarps, int kBits, bool kHalfScales>
+template <int kWarps, int kBits, bool kHalfScales, int kRun>
 __global__ void __launch_bounds__(kWarps* kWarp)
     UniformMany(UniformArguments arguments, const SegmentInputs* rounded, int token_blocks) {
   StartNext();
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const int segments = arguments.units * kUnitSegments;
   const auto& inputs = *reinterpret_cast<const ChunkInputs*>(many_memory);
   float partial[kUniformSums][kTiles][2] = {};
-  LaneUnit<kBits, kHalfScales> next;
+  LaneUnit<kBits, kHalfScales, kRun> next;
   next.Load(arguments, weights, 0);
   WaitForPrevious();
   for (int chunk = 0; chunk < arguments.units; chunk += kChunkUnits) {
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 #pragma unroll
     for (int i = 0; i < kChunkUnits; ++i) {
       if (chunk + i >= arguments.units) break;
-      const LaneUnit<kBits, kHalfScales> unit = next;
+      const LaneUnit<kBits, kHalfScales, kRun> unit = next;
       if (chunk + i + 1 < arguments.units) next.Load(arguments, weights, chunk + i + 1);
 #pragma unroll
       for (int f = 0; f < kUnitSegments; ++f) {
@@ -118,9 +118,9 @@ template <int kWarps>
 void LaunchMany(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments,
                 const SegmentInputs* rounded, int64_t token_blocks) {
   const int64_t blocks = token_blocks * CeilDivide(UniformTiles(arguments.outputs), kWarps);
-  ForUniformFormat(format, [&]<int kBits, bool kHalfScales>() {
-    AllowSharedMemory(UniformMany<kWarps, kBits, kHalfScales>, sizeof(ChunkInputs));
-    Launch(backend.launch_stream(), UniformMany<kWarps, kBits, kHalfScales>,
+  ForUniformFormat(format, arguments.group_segments, [&]<int kBits, bool kHalfScales, int kRun>() {
+    AllowSharedMemory(UniformMany<kWarps, kBits, kHalfScales, kRun>, sizeof(ChunkInputs));
+    Launch(backend.launch_stream(), UniformMany<kWarps, kBits, kHalfScales, kRun>,
            {dim3(static_cast<unsigned>(blocks)), dim3(kWarps * kWarp), sizeof(ChunkInputs)}, arguments,
            rounded, static_cast<int>(token_blocks));
   });

@@ -51,12 +51,12 @@ struct __align__(8) GroupWord<false> {
   __device__ __forceinline__ float zero() const { return static_cast<float>(zero_point); }
 };
 
-// A lane's share of a unit of weights.
-template <int kBits, bool kHalfScales>
+// A lane's share of a unit of weights. Of kRun neighbouring segments the group is the same.
+template <int kBits, bool kHalfScales, int kRun>
 struct LaneUnit {
   uint4 codes[kBits == 4 ? 2 : 1];
   uint2 third;
-  GroupWord<kHalfScales> groups[kUnitSegments][2];  // of outputs g and g + 8, for every segment
+  GroupWord<kHalfScales> groups[kUnitSegments / kRun][2];  // of outputs g and g + 8
 
   // `tile` is the tile's first byte.
   __device__ __forceinline__ void Load(const UniformArguments& arguments, const uint8_t* tile, int unit) {
@@ -68,15 +68,15 @@ struct LaneUnit {
     int group = unit * kUnitSegments / arguments.group_segments;
     int left = (group + 1) * arguments.group_segments - unit * kUnitSegments;  // segments of this group
 #pragma unroll
-    for (int f = 0; f < kUnitSegments; ++f) {
+    for (int f = 0; f < kUnitSegments; f += kRun) {
       if (unit * kUnitSegments + f < arguments.segments) {
-        groups[f][0] = words[group * kUniformTile];
-        groups[f][1] = words[group * kUniformTile + 8];
+        groups[f / kRun][0] = words[group * kUniformTile];
+        groups[f / kRun][1] = words[group * kUniformTile + 8];
       }
-      if (--left == 0) {
-        ++group;
-        left = arguments.group_segments;
-      }
+      left -= kRun;
+      if (left > 0) continue;
+      ++group;
+      left = arguments.group_segments;
     }
   }
 
@@ -106,19 +106,21 @@ struct LaneUnit {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const float integer = static_cast<float>(sums[2 * i] * 256 + sums[2 * i + 1]);
-      const float exact = integer - groups[f][i].zero() * factors.sum;
-      partial[i] += exact * factors.step * groups[f][i].scale();
+      const float exact = integer - groups[f / kRun][i].zero() * factors.sum;
+      partial[i] += exact * factors.step * groups[f / kRun][i].scale();
     }
   }
 };
 
-// The lowest bytes of four words.
-__device__ __forceinline__ uint32_t LowBytes(const int (&x)[4]) {
-  return (x[0] & 0xff) | (x[1] & 0xff) << 8 | (x[2] & 0xff) << 16 | static_cast<uint32_t>(x[3]) << 24;
+// Bytes `byte` of four words.
+template <int kByte>
+__device__ __forceinline__ uint32_t Bytes(const uint32_t (&x)[4]) {
+  constexpr uint32_t kPair = kByte | (4 + kByte) << 4;
+  return __byte_perm(__byte_perm(x[0], x[1], kPair), __byte_perm(x[2], x[3], kPair), 0x5410);
 }
 
 // Rounds four channels of a segment that eight neighbouring lanes hold; all lanes of the warp call it. Every one of the eight
-// gets the segment's factors.
+// gets the segment's factors. Where an input is not finite the integers mean nothing and the step is NaN.
 struct RoundedFour {
   uint32_t high;
   uint32_t low;
@@ -134,21 +136,20 @@ __device__ __forceinline__ RoundedFour RoundInputs(const float4& x) {
   const float most = __uint_as_float(bits);
   const float bound = most < kInputFloor ? kInputFloor : most;
   const float factor = static_cast<float>(kInputMost) / bound;
-  int high[4], low[4], sum = 0;
+  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits: its lowest byte, and after 128 more the one above, are the
+  // integer's.
+  constexpr float kRound = 12582912.0f;
+  uint32_t codes[4], above[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float product = channels[i] * factor, number = product == product ? product : 0.0f;
-    const float clipped =
-        fminf(fmaxf(number, -static_cast<float>(kInputMost)), static_cast<float>(kInputMost));
-    // Adding 1.5 * 2^23 leaves the nearest integer in the low bits.
-    const int code = __float_as_int(clipped + 12582912.0f) - __float_as_int(12582912.0f);
-    high[i] = (code + 128) >> 8;
-    low[i] = code - high[i] * 256;
-    sum += code;
+    codes[i] = __float_as_uint(channels[i] * factor + kRound);
+    above[i] = codes[i] + 128;
   }
+  uint32_t sum = (codes[0] + codes[1]) + (codes[2] + codes[3]) - 4 * __float_as_uint(kRound);
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
-  return {LowBytes(high), LowBytes(low), {bound / static_cast<float>(kInputMost), static_cast<float>(sum)}};
+  const float step = bound / static_cast<float>(kInputMost) + (bound - bound);
+  return {Bytes<1>(above), Bytes<0>(codes), {step, static_cast<float>(static_cast<int>(sum))}};
 }
 
 // y of one output and token.

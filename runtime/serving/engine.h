@@ -71,6 +71,7 @@ class Engine {
   bool TakesDrawn() const { return stage_->TakesDrawn(); }
 
   const WireBytes& wire_bytes() const { return wire_bytes_; }
+  WeightSkips weight_skips() const { return backend_->weight_skips(); }
   Stage& stage() { return *stage_; }
   const ProcessGrid& grid() const { return grid_; }
 

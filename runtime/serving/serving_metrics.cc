@@ -134,6 +134,10 @@ struct ServingMetrics::Families {
   Family<Counter>& wire_bytes =
       Register<Counter>(prometheus::BuildCounter(), registry, "ternion:wire_bytes_total",
                         "Bytes that ranks have sent each other, within a host or over the network.");
+  // Without a sample where nothing is counted.
+  Family<Gauge>& skipped =
+      GaugeFamily("ternion:weights_skipped_ratio",
+                  "Of the weights of layers that can skip, over all tokens, the share that was not read.");
   Family<Gauge>& rank_up = GaugeFamily("ternion:rank_up", "1 while the rank is connected.");
   Family<Gauge>& rank_heard =
       GaugeFamily("ternion:rank_last_heartbeat_seconds", "Seconds since the rank was last heard.");
@@ -211,6 +215,10 @@ void ServingMetrics::SetRank(int rank, bool up, double seconds_since_heard) {
 
 void ServingMetrics::SetWireBytes(std::string_view kind, std::string_view link, int64_t bytes) {
   RaiseTo(families_->wire_bytes.Add({{"kind", std::string(kind)}, {"link", std::string(link)}}), bytes);
+}
+
+void ServingMetrics::SetWeightSkips(const WeightSkips& weights) {
+  families_->skipped.Add({}).Set(static_cast<double>(weights.skipped) / static_cast<double>(weights.weights));
 }
 
 void ServingMetrics::SetInfo(const std::map<std::string, std::string>& labels) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/ternary.h"
 #include "runtime/serving/request.h"
 #include "runtime/serving/request_life.h"
 #include "runtime/serving/scheduler.h"
@@ -45,6 +46,8 @@ class ServingMetrics {
   void SetRank(int rank, bool up, double seconds_since_heard);
   // Bytes that all ranks have sent so far. kind: reduce, gather or pipeline; link: host or network.
   void SetWireBytes(std::string_view kind, std::string_view link, int64_t bytes);
+  // Of all ranks; weights > 0.
+  void SetWeightSkips(const WeightSkips& weights);
   // Once: what the job is made of, ternion:info's labels.
   void SetInfo(const std::map<std::string, std::string>& labels);
 

@@ -70,13 +70,14 @@ struct StepResult {
 
 // Frames of the control channel (parallel/control_channel.h). Layout: the fields in order, little-endian, vectors
 // behind a uint32 count. Decoding checks every length; kDataLoss for a malformed frame.
-// kWireBytesFrame: a rank's counters so far, three int64: reduce, gather, pipeline.
+// kCountsFrame: what a rank has counted so far (rank_count_board.h), five int64: bytes of reduce, gather, pipeline; weights,
+// those skipped.
 enum FrameKind : uint32_t {
   kPlanFrame = 1,
   kResultFrame = 2,
   kErrorFrame = 3,
   kShutdownFrame = 4,
-  kWireBytesFrame = 5
+  kCountsFrame = 5
 };
 
 std::string EncodePlan(const StepPlan& plan);

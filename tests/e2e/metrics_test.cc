@@ -67,6 +67,9 @@ TEST(MetricsTest, CountsWhatAServerOfFourRanksDoes) {
     EXPECT_GT(ValueOf(after, name + "host\"}"), 0) << kind;
     EXPECT_EQ(ValueOf(after, name + "network\"}"), 0) << kind;
   }
+  const double skipped = ValueOf(after, "ternion:weights_skipped_ratio");
+  EXPECT_GT(skipped, 0.3) << "of an a4.8 model";
+  EXPECT_LT(skipped, 1);
   bool told = false;
   for (const auto& [name, value] : after) told |= name.compare(0, 13, "ternion:info{") == 0 && value == 1;
   EXPECT_TRUE(told);

@@ -123,6 +123,23 @@ TEST_P(GatedUnitTest, FewOpenGates) {
   }
 }
 
+// A gate in four is open.
+TEST_P(GatedUnitTest, CountsWeightsOfUpThatAreNotRead) {
+  for (int64_t tokens : {1, 70}) {
+    const WeightSkips before = backend().weight_skips();
+    Operands x({800, 700, tokens}, random_);
+    std::fill(x.codes.begin(), x.codes.end(), int8_t{1});
+    for (size_t i = 0; i < x.gate.values.size(); ++i) x.gate.values[i] = i / 700 % 4 == 0 ? 1 : -1;
+    RunUnit(Unit::kRelu2, backend(), x);
+    const WeightSkips after = backend().weight_skips();
+    const bool counts = GetParam().family != "cuda";
+    EXPECT_EQ(after.weights - before.weights, counts ? 800 * 700 * tokens : 0);
+    EXPECT_EQ(after.skipped - before.skipped, counts ? 600 * 700 * tokens : 0);
+    RunUnit(Unit::kSilu, backend(), x);
+    EXPECT_EQ(backend().weight_skips(), after) << "it has nothing to skip";
+  }
+}
+
 TEST_P(GatedUnitTest, SiluIsClose) {
   for (const Shape& shape : kShapes) {
     const Operands x(shape, random_);

@@ -105,6 +105,25 @@ TEST_P(TernaryMatmulTest, MixedDensities) {
   }
 }
 
+// One token has no input, one a quarter of them, one all; many tokens are divided between tasks.
+TEST_P(TernaryMatmulTest, CountsWeightsThatAreNotRead) {
+  const int64_t outputs = 600, inputs = 2000;
+  const PackedTernary packed = Pack(RandomTrits(outputs, inputs, random_));
+  WeightSkips expected;
+  for (int64_t tokens : {3, 90}) {
+    std::vector<int8_t> codes(static_cast<size_t>(tokens * inputs));
+    for (int64_t i = 0; i < tokens * inputs; ++i) {
+      const int64_t token = i / inputs, every = token % 3 == 1 ? 4 : 1;
+      codes[static_cast<size_t>(i)] = static_cast<int8_t>(token % 3 != 0 && i % every == 0);
+    }
+    Multiply(packed, codes, tokens);
+    expected.weights += outputs * inputs * tokens;
+    expected.skipped += outputs * (inputs + inputs * 3 / 4) * (tokens / 3);
+    const bool counts = GetParam().layout == TernaryLayout::kByInput && GetParam().backend.family != "cuda";
+    EXPECT_EQ(backend_->weight_skips(), counts ? expected : WeightSkips()) << tokens << " tokens";
+  }
+}
+
 // All weights and activations at their ends, over enough inputs to overflow 16-bit sums many times.
 TEST_P(TernaryMatmulTest, ExtremeSums) {
   for (int8_t code : {int8_t{-128}, int8_t{127}}) {

@@ -20,6 +20,7 @@ std::string Scrape() {
   metrics.SetScheduler({});
   metrics.SetRank(0, true, 0);
   metrics.SetWireBytes("reduce", "host", 1);
+  metrics.SetWeightSkips({2, 1});
   metrics.SetInfo({{"tp", "1"}});
   return metrics.Text();
 }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/serving/wire_byte_board.h"
+#include "runtime/serving/rank_count_board.h"
 #include "tests/support/prometheus_text.h"
 
 namespace ternion {
@@ -149,11 +149,11 @@ TEST(ServingMetrics, ScrapesWhileThreadsCount) {
 }
 
 // Ranks 0 and 1 are a group on one host, 2 and 3 one that spans two.
-TEST(WireByteBoard, CountsByTheLinkThatTheBytesTake) {
-  WireByteBoard board({/*tp=*/2, /*pp=*/2, /*rank=*/0}, {"a", "a", "a", "b"});
-  board.Set(0, {1, 10, 100});
-  board.Set(1, {2, 20, 200});
-  board.Set(3, *DecodeWireCount(EncodeWireCount({4, 40, 400})));
+TEST(RankCountBoard, CountsByTheLinkThatTheBytesTake) {
+  RankCountBoard board({/*tp=*/2, /*pp=*/2, /*rank=*/0}, {"a", "a", "a", "b"});
+  board.Set(0, {{1, 10, 100}, {}});
+  board.Set(1, {{2, 20, 200}, {}});
+  board.Set(3, *DecodeRankCounts(EncodeRankCounts({{4, 40, 400}, {}})));
   ServingMetrics metrics("demo");
   board.Show(metrics);
   const Samples samples = ParsePrometheus(metrics.Text());
@@ -165,7 +165,19 @@ TEST(WireByteBoard, CountsByTheLinkThatTheBytesTake) {
   EXPECT_EQ(bytes("gather", "host"), 30);
   EXPECT_EQ(bytes("pipeline", "host"), 100 + 400) << "rank 0 to 2; the last stage's shares within its group";
   EXPECT_EQ(bytes("pipeline", "network"), 200) << "rank 1 to 3";
-  EXPECT_FALSE(DecodeWireCount("short").has_value());
+  EXPECT_FALSE(DecodeRankCounts("short").has_value());
+}
+
+TEST(RankCountBoard, TellsTheShareOfWeightsThatAllRanksSkip) {
+  RankCountBoard board({/*tp=*/2, /*pp=*/1, /*rank=*/0}, {"a", "a"});
+  ServingMetrics metrics("demo");
+  board.Show(metrics);
+  EXPECT_EQ(metrics.Text().find("ternion:weights_skipped_ratio"), std::string::npos)
+      << "where nothing is counted";
+  board.Set(0, {{}, {1000, 400}});
+  board.Set(1, *DecodeRankCounts(EncodeRankCounts({{}, {3000, 2600}})));
+  board.Show(metrics);
+  EXPECT_EQ(ValueOf(ParsePrometheus(metrics.Text()), "ternion:weights_skipped_ratio"), 0.75);
 }
 
 }  // namespace
