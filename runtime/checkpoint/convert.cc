@@ -24,7 +24,7 @@ namespace {
 constexpr int64_t kTensorsOfLayer = 24;
 constexpr int64_t kTensorsOfStage = 8;
 
-std::string GB(double bytes) { return absl::StrFormat("%.2f GB", bytes / 1e9); }
+std::string MB(double bytes) { return absl::StrFormat("%.1f MB", bytes / 1e6); }
 
 // The folder that is written to, locked against another process.
 class PartialFolder {
@@ -196,8 +196,8 @@ class Conversion {
     const auto space = std::filesystem::space(folder_, error);
     if (error || needed <= static_cast<double>(space.available)) return absl::OkStatus();
     return absl::ResourceExhaustedError(
-        absl::StrCat(folder_.string(), ": needs ", GB(needed), " more, and its disk has ",
-                     GB(static_cast<double>(space.available)), " free; make room there, or name a folder on ",
+        absl::StrCat(folder_.string(), ": needs ", MB(needed), " more, and its disk has ",
+                     MB(static_cast<double>(space.available)), " free; make room there, or name a folder on ",
                      "another disk"));
   }
 

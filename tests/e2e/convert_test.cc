@@ -98,13 +98,13 @@ TEST(ConvertTest, VerifyFindsAChangedByte) {
               AllOf(HasSubstr("rank-0-of-1.safetensors: tensor "), HasSubstr("another SHA-256")));
 }
 
-// A model that takes some seconds, killed once its first rank is finished.
+// A model of eight ranks, killed once two are finished.
 TEST(ConvertTest, AKilledRunIsTakenUpAgain) {
   const TempFolder folder;
   nlohmann::json config = nlohmann::json::parse(ReadSource("configs/demo/config.json"));
   config["num_hidden_layers"] = 16;
-  config["intermediate_size"] = 16384;
-  config["hidden_size"] = 2048;
+  config["intermediate_size"] = 8192;
+  config["hidden_size"] = 1024;
   const std::string shape = folder.Write("shape.json", config.dump());
   const std::filesystem::path made = folder.path() / "made", partial = folder.path() / "made.partial";
   const std::vector<std::string> convert = {"convert", "--synthetic=" + shape, made.string(), "--pp=8"};
