@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@
 #include "launcher/generate_options.h"
 #include "launcher/job.h"
 #include "launcher/model.h"
+#include "runtime/checkpoint/json.h"
+#include "runtime/constraint/constraints.h"
 #include "runtime/text/completion_text.h"
 #include "runtime/text/tokenizer.h"
 
@@ -24,10 +27,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
+absl::StatusOr<std::string> ReadFile(const char* option, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("--prompt-file ", path, ": cannot be read"));
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file.is_open() || file.bad())
+    return absl::NotFoundError(absl::StrCat(option, " ", path, ": cannot be read"));
+  return text;
+}
+
+absl::StatusOr<nlohmann::ordered_json> ReadSchema(const std::string& path) {
+  TERNION_ASSIGN_OR_RETURN(const std::string text, ReadFile("--json-schema", path));
+  // Says what is wrong with it; the order of members counts.
+  TERNION_RETURN_IF_ERROR(
+      ParseJson(text, absl::StrCat("--json-schema ", path), absl::StatusCode::kInvalidArgument).status());
+  return nlohmann::ordered_json::parse(text);
 }
 
 double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -47,7 +60,7 @@ class Generation {
     }
     TERNION_ASSIGN_OR_RETURN(request_, RequestOf(options_));
     TERNION_ASSIGN_OR_RETURN(prompt_ids_, PromptIds());
-    return absl::OkStatus();
+    return Constrain();
   }
 
   absl::Status Start(Coordinator& coordinator) {
@@ -75,9 +88,32 @@ class Generation {
       return absl::InvalidArgumentError("a synthetic model has no tokenizer; use --ids");
     std::string prompt = options_.prompt;
     if (!options_.prompt_file.empty()) {
-      TERNION_ASSIGN_OR_RETURN(prompt, ReadFile(options_.prompt_file));
+      TERNION_ASSIGN_OR_RETURN(prompt, ReadFile("--prompt-file", options_.prompt_file));
     }
     return tokenizer_->Encode(prompt, /*add_special=*/true);
+  }
+
+  absl::Status Constrain() {
+    std::optional<nlohmann::ordered_json> schema;
+    if (options_.json_object) schema = nlohmann::ordered_json::object({{"type", "object"}});
+    if (!options_.json_schema.empty()) {
+      TERNION_ASSIGN_OR_RETURN(schema, ReadSchema(options_.json_schema));
+    }
+    if (!schema.has_value()) return absl::OkStatus();
+    if (tokenizer_ == nullptr) {
+      return absl::InvalidArgumentError(
+          "a synthetic model has no tokenizer, so its text cannot be constrained");
+    }
+    constraints_ = std::make_unique<Constraints>(*tokenizer_);
+    std::string where;
+    auto constraint = constraints_->OfSchema(*schema, &where);
+    if (!constraint.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("--json-schema ", options_.json_schema, ": ", where,
+                                                     where.empty() ? "" : ": ",
+                                                     constraint.status().message()));
+    }
+    request_.constraint = *std::move(constraint);
+    return absl::OkStatus();
   }
 
   void Take(const TokenEvent& event) {
@@ -142,6 +178,7 @@ class Generation {
   GenerateRequest request_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CompletionText> text_;
+  std::unique_ptr<Constraints> constraints_;
   std::vector<int32_t> prompt_ids_;
   Coordinator* coordinator_ = nullptr;
   uint64_t id_ = 0;

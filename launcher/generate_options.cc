@@ -27,6 +27,17 @@ absl::StatusOr<std::vector<std::pair<int32_t, float>>> ParseLogitBias(const std:
   return biases;
 }
 
+// A text that is whole ends, whatever `others` say.
+void AddConstraintOptions(CLI::App& command, GenerateOptions& options, std::vector<CLI::Option*> others) {
+  others.push_back(AddOption(command, "--json-schema", options.json_schema,
+                             "file with a JSON Schema, as the server takes it: the text is JSON of it")
+                       ->type_name("FILE"));
+  CLI::Option* const object =
+      command.add_flag("--json-object", options.json_object, "the text is a JSON object");
+  for (CLI::Option* const other : others) object->excludes(other);
+  for (size_t i = 0; i + 1 < others.size(); ++i) others.back()->excludes(others[i]);
+}
+
 void AddSamplingOptions(CLI::App& command, SamplingParams& sampling) {
   AddOption(command, "--temperature", sampling.temperature, "0: always the likeliest token")
       ->check(CLI::NonNegativeNumber);
@@ -62,9 +73,12 @@ void AddGenerateOptions(CLI::App& command, GenerateOptions& options) {
       ->check(CLI::PositiveNumber);
   AddSamplingOptions(command, options.sampling);
   AddOption(command, "--logit-bias", options.logit_bias, "added to the logits of tokens: 7:2.5,9:-100");
-  AddOption(command, "--min-tokens", options.min_tokens, "no token that ends the answer before so many")
-      ->check(CLI::NonNegativeNumber);
-  command.add_flag("--ignore-eos", options.ignore_eos, "go on after an end-of-sequence token");
+  CLI::Option* const least =
+      AddOption(command, "--min-tokens", options.min_tokens, "no token that ends the answer before so many")
+          ->check(CLI::NonNegativeNumber);
+  CLI::Option* const goes_on =
+      command.add_flag("--ignore-eos", options.ignore_eos, "go on after an end-of-sequence token");
+  AddConstraintOptions(command, options, {least, goes_on});
   command.add_option("--stop", options.stop, "text that ends the generation; may be given several times");
   AddOption(command, "--stop-token-ids", options.stop_token_ids, "tokens that end the generation: 1,2,3");
   CLI::Option* const json = command.add_flag("--json", options.json, "print one JSON object at the end");

@@ -24,6 +24,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;
   std::string stop_token_ids;
   int32_t logprobs = -1;
+  std::string json_schema;
+  bool json_object = false;
   bool json = false;
 };
 

@@ -151,9 +151,11 @@ void Job::TellEnd(const JobEnd::Cause& cause) {
   coordinator_->TellFailure();
 }
 
-// One rank of each host asks the launcher: where mpirun lets ranks outlive others, it may outlive all of them.
+// Each host ends its own stopped ranks, which rank 0 may not reach. One rank of each asks the launcher: where mpirun lets
+// ranks outlive others, it may outlive all of them.
 void Job::EndProcess(const JobEnd::Cause& cause) {
   TellStatus(cause.exit_code);
+  local_ranks_->KillStopped();
   const bool out_of_reach = cause.may_live >= 0 && !local_ranks_->Kill(cause.may_live);
   const bool recovers = std::getenv("OMPI_MCA_orte_enable_recovery") != nullptr;
   if (!cause.told && (out_of_reach || recovers)) EndJobByLauncher(/*force=*/out_of_reach);

@@ -17,52 +17,59 @@
 namespace ternion {
 namespace {
 
-// Tells a process from a later one of the same number: when it was started (proc(5), field 22 of stat), in clock ticks since
-// the host's boot; empty: there is none.
-std::string StartTime(pid_t pid) {
+// Fields of proc(5)'s stat: the process's state, and when it was started, in clock ticks since the host's boot, which tells
+// it from a later one of the same number.
+constexpr int kState = 3, kStartTime = 22;
+
+// Empty: there is no such process.
+std::string StatField(pid_t pid, int number) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
   const std::string line(std::istreambuf_iterator<char>(file), {});
   const size_t name_end = line.rfind(')');
   if (name_end == std::string::npos) return "";
   std::istringstream fields(line.substr(name_end + 1));
   std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;
+  for (int i = kState; i <= number; ++i) fields >> field;
   return field;
 }
 
-// A process of this host that `facts` describe, or -1: containers may share a host's name but not its numbers.
-int OpenProcess(const std::string& facts, const std::string& host) {
-  std::istringstream fields(facts);
-  std::string start, other_host;
-  pid_t pid = 0;
-  fields >> pid >> start >> other_host;
-  if (other_host != host) return -1;
+// `start`: to know it by, since containers may share a host's name but not its numbers. -1: it is no process of this host.
+int OpenProcess(pid_t pid, const std::string& start) {
   const int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (process >= 0 && StartTime(pid) == start) return process;
+  if (process >= 0 && StatField(pid, kStartTime) == start) return process;
   if (process >= 0) close(process);
   return -1;
+}
+
+bool KillProcess(int file) {
+  return file >= 0 && syscall(SYS_pidfd_send_signal, file, SIGKILL, nullptr, 0) == 0;
 }
 
 }  // namespace
 
 LocalRanks::LocalRanks(const MpiSession& mpi) {
-  const std::string mine = absl::StrCat(getpid(), " ", StartTime(getpid()), " ", mpi.host());
-  const std::vector<std::string> all = mpi.AllGatherStrings(mine);
-  for (size_t rank = 0; rank < all.size(); ++rank) {
-    const bool other = static_cast<int>(rank) != mpi.rank();
-    processes_.push_back(other ? OpenProcess(all[rank], mpi.host()) : -1);
+  const std::string mine = absl::StrCat(getpid(), " ", StatField(getpid(), kStartTime), " ", mpi.host());
+  for (const std::string& facts : mpi.AllGatherStrings(mine)) {
+    std::istringstream fields(facts);
+    std::string start, host;
+    Process& process = processes_.emplace_back();
+    fields >> process.pid >> start >> host;
+    if (facts != mine && host == mpi.host()) process.file = OpenProcess(process.pid, start);
   }
 }
 
 LocalRanks::~LocalRanks() {
-  for (const int process : processes_) {
-    if (process >= 0) close(process);
+  for (const Process& process : processes_) {
+    if (process.file >= 0) close(process.file);
   }
 }
 
-bool LocalRanks::Kill(int rank) const {
-  const int process = processes_[static_cast<size_t>(rank)];
-  return process >= 0 && syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) == 0;
+bool LocalRanks::Kill(int rank) const { return KillProcess(processes_[static_cast<size_t>(rank)].file); }
+
+void LocalRanks::KillStopped() const {
+  for (const Process& process : processes_) {
+    if (process.file >= 0 && StatField(process.pid, kState) == "T") KillProcess(process.file);
+  }
 }
 
 bool EndJobByLauncher(bool force) {

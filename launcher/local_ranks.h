@@ -20,9 +20,15 @@ class LocalRanks {
 
   // False where the rank is not on this host or this kernel has no such descriptors.
   bool Kill(int rank) const;
+  // Those of this host that are stopped (SIGSTOP).
+  void KillStopped() const;
 
  private:
-  std::vector<int> processes_;  // [rank]; a pidfd, or -1
+  struct Process {
+    pid_t pid = -1;
+    int file = -1;  // a pidfd; -1: not of this host
+  };
+  std::vector<Process> processes_;  // [rank]
 };
 
 // Asks what has started this process (mpirun, or Open MPI's daemon on this host) to end the whole job, wherever its ranks

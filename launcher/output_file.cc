@@ -19,10 +19,13 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Open(std::string_view op
   if (std::filesystem::is_directory(path, ignored)) {
     return absl::InvalidArgumentError(absl::StrCat(ToAbsl(option), " ", path, " is a folder; name a file"));
   }
-  const std::string temporary = absl::StrCat(path, ".", getpid(), ".tmp");
-  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const bool special =
+      std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
+  const std::string temporary = special ? "" : absl::StrCat(path, ".", getpid(), ".tmp");
+  const std::string& written = special ? path : temporary;
+  const int file = open(written.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(ToAbsl(option), " ", path, ": cannot write ", temporary,
+    return absl::InvalidArgumentError(absl::StrCat(ToAbsl(option), " ", path, ": cannot write ", written,
                                                    ": ", std::strerror(errno),
                                                    "; name a file in a folder that is there"));
   }
@@ -32,7 +35,7 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Open(std::string_view op
 OutputFile::~OutputFile() {
   if (file_ < 0) return;
   close(file_);
-  unlink(temporary_.c_str());
+  if (!temporary_.empty()) unlink(temporary_.c_str());
 }
 
 absl::Status OutputFile::Fail(std::string_view doing) const {
@@ -57,7 +60,8 @@ absl::Status OutputFile::Commit(std::string_view content) {
   TERNION_RETURN_IF_ERROR(Append(content));
   // Some file systems tell only here that there was no room.
   if (fsync(file_) != 0 && errno != EINVAL) return Fail("write");
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return Fail("rename the finished file to");
+  if (!temporary_.empty() && rename(temporary_.c_str(), path_.c_str()) != 0)
+    return Fail("rename the finished file to");
   close(file_);
   file_ = -1;
   return absl::OkStatus();

@@ -10,7 +10,8 @@
 namespace ternion {
 
 // A file that appears whole or not at all: written under a temporary name beside its own, then renamed. It is
-// opened before a long run, so that a wrong path is told at once. What was there before stays until Commit.
+// opened before a long run, so that a wrong path is told at once. What was there before stays until Commit. What is there and
+// no file, as /dev/stdout, is written itself.
 class OutputFile {
  public:
   // kInvalidArgument names `option`.
@@ -31,7 +32,7 @@ class OutputFile {
   absl::Status Fail(std::string_view doing) const;
 
   const std::string path_;
-  const std::string temporary_;
+  const std::string temporary_;  // empty: path_ itself is written
   int file_;
 };
 

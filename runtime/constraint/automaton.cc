@@ -59,6 +59,7 @@ int32_t Automaton::TakeReached() {
   seen_.clear();
   if (too_ambiguous_ || (key.empty() && !complete)) return kDead;
   std::sort(key.begin(), key.end());
+  key.erase(std::unique(key.begin(), key.end()), key.end());
   key.push_back(complete ? 1 : 0);
   const auto [id, is_new] = state_ids_.try_emplace(std::move(key), static_cast<int32_t>(states_.size()));
   if (!is_new) return id->second;
@@ -79,7 +80,9 @@ int32_t Automaton::Push(int32_t node, int32_t below) {
 
 Automaton::Local Automaton::LocalOf(int32_t state) {
   if (complete(state)) return {state, false};
-  const int32_t bottom = CommonStack(states_[state].places);
+  int32_t bottom = CommonStack(states_[state].places);
+  while (bottom != kBottom && grammar_->node(frames_[bottom].node).behind_part)
+    bottom = frames_[bottom].below;
   if (bottom == kBottom) return {state, false};
   for (const Place& place : states_[state].places) {
     reached_.push_back(Pack(place.node, Lift(place.stack, bottom)));
@@ -97,6 +100,21 @@ int32_t Automaton::CommonStack(const std::vector<Place>& places) const {
     }
   }
   return common;
+}
+
+int32_t Automaton::Alike(int32_t state, int64_t bytes) {
+  if (state == kDead) return state;
+  for (const Place& place : states_[state].places) {
+    reached_.push_back(Pack(grammar_->Alike(place.node, bytes), AlikeStack(place.stack, bytes)));
+  }
+  reached_end_ = complete(state);
+  return TakeReached();
+}
+
+int32_t Automaton::AlikeStack(int32_t stack, int64_t bytes) {
+  if (stack == kBottom) return stack;
+  const Frame frame = frames_[stack];
+  return Push(grammar_->Alike(frame.node, bytes), AlikeStack(frame.below, bytes));
 }
 
 // The same stack without `bottom`, which it stands on.

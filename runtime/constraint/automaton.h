@@ -32,14 +32,16 @@ class Automaton {
   size_t states() const { return states_.size(); }
   bool too_ambiguous() const { return too_ambiguous_; }
 
-  // What a state does as long as it does not return from the deepest rule that all its places are in. There it is complete
-  // and goes no further, where the state itself goes on with what stands below: this one is shared by all states that are
-  // alike but for that. `below`: whether there is anything.
+  // What a state does as long as it does not return from the deepest rule, but for parts (Grammar::AddPart), that all its
+  // places are in. There it is complete and goes no further, where the state itself goes on with what stands below: this
+  // one is shared by all states that are alike but for that. `below`: whether there is anything.
   struct Local {
     int32_t state = 0;
     bool below = false;
   };
   Local LocalOf(int32_t state);
+  // A state that goes on as this one does for so many bytes; many counts share it (Grammar::Alike).
+  int32_t Alike(int32_t state, int64_t bytes);
 
  private:
   static constexpr int32_t kUnknown = -2;
@@ -67,6 +69,7 @@ class Automaton {
   int32_t Push(int32_t node, int32_t below);
   int32_t CommonStack(const std::vector<Place>& places) const;
   int32_t Lift(int32_t stack, int32_t bottom);
+  int32_t AlikeStack(int32_t stack, int64_t bytes);
 
   const Grammar* grammar_;
   int32_t start_ = 0;

@@ -1,6 +1,7 @@
 #include "runtime/constraint/constraint.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,9 +37,11 @@ absl::StatusOr<TokenMask> Constraint::Text::Next(absl::Span<const int32_t> end_i
   const int32_t state = State();
   if (state == Automaton::kDead) return Failure("its grammar is too ambiguous");
   const Automaton::Local local = constraint.automaton_->LocalOf(state);
-  const LocalMask& found = constraint.MaskOf(local.state);
-  TokenMask mask = found.allowed;
-  if (local.below) {
+  TokenMask mask(MaskWords(constraint.vocabulary_->vocab_size()));
+  for (size_t tree = 0; tree < constraint.vocabulary_->trees().size(); ++tree) {
+    const LocalMask& found = constraint.MaskOf(local.state, tree);
+    std::transform(mask.begin(), mask.end(), found.allowed.begin(), mask.begin(), std::bit_or<>());
+    if (!local.below) continue;
     for (const int32_t token : found.open) {
       if (constraint.Run(state, constraint.vocabulary_->BytesOf(token)) != Automaton::kDead)
         SetBit(mask, token);
@@ -89,25 +92,26 @@ int32_t Constraint::Run(int32_t state, std::string_view bytes) {
   return state;
 }
 
-const Constraint::LocalMask& Constraint::MaskOf(int32_t local_state) {
-  const auto [place, is_new] = masks_.try_emplace(local_state);
-  if (is_new) place->second = Walk(local_state);
+const Constraint::LocalMask& Constraint::MaskOf(int32_t local_state, size_t tree) {
+  const VocabularyTrie::Tree& tokens = vocabulary_->trees()[tree];
+  const int32_t alike = automaton_->Alike(local_state, tokens.depth);
+  const auto [place, is_new] = masks_.try_emplace({alike, tree});
+  if (is_new) place->second = Walk(alike, tokens);
   return place->second;
 }
 
-// Down the vocabulary's tree. A token whose bytes leave the local state's rule before they end is open.
-Constraint::LocalMask Constraint::Walk(int32_t local_state) {
+// Down a tree of the vocabulary. A token whose bytes leave the local state's rule before they end is open.
+Constraint::LocalMask Constraint::Walk(int32_t local_state, const VocabularyTrie::Tree& tree) {
   struct Step {
     int32_t state = Automaton::kDead;
     bool open = false;  // the bytes so far may have left the rule
   };
   LocalMask mask;
   mask.allowed.resize(MaskWords(vocabulary_->vocab_size()));
-  std::vector<Step> path(vocabulary_->depth() + 1);  // by depth
+  std::vector<Step> path(tree.depth + 1);  // by depth
   path[0].state = local_state;
-  const std::vector<VocabularyTrie::Node>& nodes = vocabulary_->nodes();
-  for (size_t i = 0; i < nodes.size();) {
-    const VocabularyTrie::Node& node = nodes[i];
+  for (size_t i = 0; i < tree.nodes.size();) {
+    const VocabularyTrie::Node& node = tree.nodes[i];
     const Step before = path[node.depth - 1];
     Step& here = path[node.depth] = {Automaton::kDead, before.open};
     if (before.state != Automaton::kDead) {
@@ -116,8 +120,8 @@ Constraint::LocalMask Constraint::Walk(int32_t local_state) {
     }
     const bool alive = here.state != Automaton::kDead;
     for (int32_t k = node.first_token; (alive || here.open) && k < node.last_token; ++k) {
-      if (alive) SetBit(mask.allowed, vocabulary_->tokens()[k]);
-      if (!alive) mask.open.push_back(vocabulary_->tokens()[k]);
+      if (alive) SetBit(mask.allowed, tree.tokens[k]);
+      if (!alive) mask.open.push_back(tree.tokens[k]);
     }
     i = alive || here.open ? i + 1 : static_cast<size_t>(node.end);
   }

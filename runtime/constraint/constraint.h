@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -53,16 +54,16 @@ class Constraint {
 
  private:
   // What is forgotten where there is more: states of 1 KiB, masks of up to 16 KiB for 128k ids.
-  static constexpr size_t kMostStates = 8192, kMostMasks = 512;
+  static constexpr size_t kMostStates = 8192, kMostMasks = 1024;
 
-  // Of a local state (Automaton::LocalOf).
+  // Of a local state (Automaton::LocalOf), and the tokens of one tree.
   struct LocalMask {
     TokenMask allowed;          // whatever stands below
     std::vector<int32_t> open;  // tokens that go on with what stands below
   };
   void Trim();
-  const LocalMask& MaskOf(int32_t local_state);
-  LocalMask Walk(int32_t local_state);
+  const LocalMask& MaskOf(int32_t local_state, size_t tree);
+  LocalMask Walk(int32_t local_state, const VocabularyTrie::Tree& tree);
   int32_t Run(int32_t state, std::string_view bytes);
 
   const Grammar grammar_;
@@ -70,7 +71,7 @@ class Constraint {
   std::mutex mutex_;
   std::unique_ptr<Automaton> automaton_;
   uint64_t generation_ = 1;
-  absl::flat_hash_map<int32_t, LocalMask> masks_;
+  absl::flat_hash_map<std::pair<int32_t, size_t>, LocalMask> masks_;  // of a state, by the number of the tree
 };
 
 }  // namespace ternion

@@ -87,6 +87,21 @@ void Grammar::AddBetween(int32_t from, std::string_view low, std::string_view hi
   if (cuts_high) add(last, last, least, high.substr(1));
 }
 
+void Grammar::AddRun(std::vector<int32_t> nodes) {
+  for (size_t i = 0; i + 1 < nodes.size(); ++i) {
+    nodes_[nodes[i]].run = static_cast<int32_t>(runs_.size());
+    nodes_[nodes[i]].place = static_cast<int32_t>(i);
+  }
+  runs_.push_back(std::move(nodes));
+}
+
+int32_t Grammar::Alike(int32_t node, int64_t bytes) const {
+  const auto [run, place] = std::pair(nodes_[node].run, nodes_[node].place);
+  if (run < 0) return node;
+  const int64_t far = static_cast<int64_t>(runs_[run].size()) - 2 - bytes;
+  return place < far ? runs_[run][static_cast<size_t>(far)] : node;
+}
+
 absl::Status Grammar::Finish() {
   if (too_large()) {
     return absl::InvalidArgumentError(absl::StrCat("is too large: its grammar may have ", kMostNodes,

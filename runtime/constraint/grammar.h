@@ -29,6 +29,9 @@ class Grammar {
     std::vector<Call> calls;
     std::vector<int32_t> jumps;  // consume nothing
     bool ends = false;           // the end of its rule
+    int32_t run = -1;            // AddRun's; -1: none, or its last
+    int32_t place = 0;           // in the run
+    bool behind_part = false;    // AddPart's
   };
   struct Rule {
     int32_t begin = 0;
@@ -42,6 +45,11 @@ class Grammar {
     nodes_[from].edges.push_back({low, high, to});
   }
   void AddCall(int32_t from, int32_t rule, int32_t to) { nodes_[from].calls.push_back({rule, to}); }
+  // A call of a rule that is too short for its places to be looked at alone (Automaton::LocalOf): most tokens are longer.
+  void AddPart(int32_t from, int32_t rule, int32_t to) {
+    AddCall(from, rule, to);
+    nodes_[to].behind_part = true;
+  }
   void AddJump(int32_t from, int32_t to) { nodes_[from].jumps.push_back(to); }
   // The node behind these bytes.
   int32_t AddText(int32_t from, std::string_view text);
@@ -56,6 +64,12 @@ class Grammar {
     uint8_t high = 0;
   };
   void AddBetween(int32_t from, std::string_view low, std::string_view high, Tail tail, int32_t to);
+
+  // Nodes of a count: all but the last go on alike, each to the next one where another goes to its own next, by at least one
+  // byte.
+  void AddRun(std::vector<int32_t> nodes);
+  // A node that goes on as this one does for so many bytes. Nodes of a run that are further than that from its end share one.
+  int32_t Alike(int32_t node, int64_t bytes) const;
 
   bool too_large() const { return nodes_.size() > kMostNodes; }
 
@@ -73,6 +87,7 @@ class Grammar {
 
   std::vector<Node> nodes_;
   std::vector<Rule> rules_;
+  std::vector<std::vector<int32_t>> runs_;
 };
 
 }  // namespace ternion

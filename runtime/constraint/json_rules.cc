@@ -111,14 +111,19 @@ int32_t JsonRules::AddColon(int32_t from) {
 
 void JsonRules::AddString(int32_t from, int64_t least, std::optional<int64_t> most, int32_t to) {
   int32_t node = grammar_->AddText(from, "\"");
+  std::vector<int32_t> too_short, enough;
   for (int64_t i = 0; !grammar_->too_large(); ++i) {
+    (i < least ? too_short : enough).push_back(node);
     if (i >= least) grammar_->AddBytes(node, '"', '"', to);
-    if (i == most) return;
+    if (i == most) break;
     const int32_t next = i < least || most.has_value() ? grammar_->AddNode() : node;
-    grammar_->AddCall(node, Character(), next);
-    if (next == node) return;
+    grammar_->AddPart(node, Character(), next);
+    if (next == node) break;
     node = next;
   }
+  if (!enough.empty()) too_short.push_back(enough[0]);
+  grammar_->AddRun(std::move(too_short));
+  grammar_->AddRun(std::move(enough));
 }
 
 int32_t JsonRules::String() {
@@ -147,7 +152,7 @@ void JsonRules::AddOtherString(int32_t from, const std::vector<std::string>& tak
     places[at].taken = true;
   }
   const int32_t other = grammar_->AddNode();
-  grammar_->AddCall(other, Character(), other);
+  grammar_->AddPart(other, Character(), other);
   grammar_->AddBytes(other, '"', '"', to);
   for (const Place& place : places) {
     if (!place.taken) grammar_->AddBytes(place.node, '"', '"', to);

@@ -192,17 +192,25 @@ absl::Status Compiler::WriteArray(const SchemaNode& node, int32_t begin, int32_t
   int32_t item = grammar_.AddNode();
   json_.AddSpace(grammar_.AddText(begin, "["), item);
   if (least == 0) grammar_.AddBytes(item, ']', ']', end);
+  std::vector<int32_t> items, behinds;  // that are alike, but for how many may follow
   for (int64_t i = 0; i != most && !grammar_.too_large(); ++i) {
     const std::optional<int32_t> rule = ItemRule(node, static_cast<size_t>(i));
     if (!rule.has_value()) break;
     const int32_t behind = grammar_.AddNode();
     grammar_.AddCall(item, *rule, behind);
     if (i + 1 >= least) json_.AddSpace(behind, last);
+    if (i >= counted) {
+      items.push_back(item);
+      behinds.push_back(behind);
+    }
     const bool repeats = !most.has_value() && i + 1 > counted;
     if (!repeats) item = grammar_.AddNode();
     json_.AddComma(behind, item);
     if (repeats) break;
   }
+  items.push_back(item);
+  grammar_.AddRun(std::move(items));
+  grammar_.AddRun(std::move(behinds));
   return absl::OkStatus();
 }
 

@@ -85,6 +85,24 @@ TEST(LaunchTest, BringsAJobBackWhenARankWasKilled) {
   EXPECT_EQ(process->Wait(kStartLimit), 4) << process->Err();
 }
 
+TEST(LaunchTest, BringsAJobBackWhenARankWasStopped) {
+  const TempFolder folder;
+  folder.Write("cluster.toml", ClusterText());
+  const auto process = StartProgram(1, {"launch", (folder.path() / "cluster.toml").string(), "--restart=1"});
+  const std::string request = CompletionRequest("A mutex", 8).dump();
+  const uint16_t first = WaitForPort(*process, 1);
+  ASSERT_NE(first, 0);
+  const auto stopped = process->Members("OMPI_COMM_WORLD_RANK=2");
+  ASSERT_EQ(stopped.size(), 1u);
+  kill(stopped[0], SIGSTOP);
+  const uint16_t second = WaitForPort(*process, 2);
+  ASSERT_NE(second, 0);
+  EXPECT_EQ(process->Members("OMPI_COMM_WORLD_RANK=2").size(), 1u) << "the stopped one is gone";
+  EXPECT_EQ(Post(second, request).status, 200);
+  kill(process->pid(), SIGTERM);
+  EXPECT_EQ(process->Wait(kStartLimit), 0) << process->Err();
+}
+
 TEST(LaunchTest, DrainsWhenAskedToEnd) {
   const TempFolder folder;
   folder.Write("cluster.toml", ClusterText());

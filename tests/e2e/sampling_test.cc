@@ -7,6 +7,7 @@
 
 #include "tests/support/demo_server.h"
 #include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
 
 namespace ternion {
 namespace {
@@ -37,6 +38,35 @@ TEST(SamplingTest, ServerAndGenerateDrawTheSame) {
     EXPECT_NEAR(choice["logprobs"]["token_logprobs"][i].get<double>(),
                 generated["logprobs"][i]["logprob"].get<double>(), 1e-6);
   }
+}
+
+TEST(SamplingTest, GenerateWritesJsonOfASchema) {
+  const TempFolder folder;
+  const std::string schema =
+      folder.Write("schema.json",
+                   R"({"type": "object", "properties": {"b": {"type": "integer", "minimum": 3, "maximum": 5},
+          "a": {"enum": ["x", "yy"]}}, "required": ["b", "a"]})");
+  const json generated =
+      RunForJson(1, 1, {"generate", DemoModel(), "--prompt=A", "--max-tokens=60", "--json-schema=" + schema});
+  const json value = json::parse(generated["text"].get<std::string>(), nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(value.is_object()) << generated;
+  EXPECT_TRUE(value.size() == 2 && value["b"] >= 3 && value["b"] <= 5) << value;
+  EXPECT_EQ(generated["finish_reason"], "stop");
+  const json object =
+      RunForJson(1, 1, {"generate", DemoModel(), "--prompt=A", "--max-tokens=4", "--json-object"});
+  EXPECT_EQ(object["text"].get<std::string>()[0], '{');
+}
+
+TEST(SamplingTest, GenerateRefusesASchemaByItsPath) {
+  const TempFolder folder;
+  const auto refusal = [&](const std::string& text) {
+    const std::string path = folder.Write("schema.json", text);
+    const ProgramResult run = RunProgram(1, {"generate", DemoModel(), "--prompt=A", "--json-schema=" + path});
+    EXPECT_EQ(run.exit_status, 2);
+    return run.err.substr(run.err.find(path) + path.size());
+  };
+  EXPECT_EQ(refusal(R"({"properties": {"a": {"pattern": "x"}}})").rfind(": properties.a.pattern: ", 0), 0u);
+  EXPECT_NE(refusal("{").find("1"), std::string::npos) << "the place in the text";
 }
 
 // The sum of a prompt's log-probabilities is that of its tokens when they are generated.

@@ -124,6 +124,16 @@ TEST(OutputFileTest, LeavesNothingUncommitted) {
   EXPECT_EQ(Files(folder), 0u);
 }
 
+TEST(OutputFileTest, WritesADeviceItself) {
+  const TempFolder folder;
+  const std::filesystem::path link = folder.path() / "full";
+  std::filesystem::create_symlink("/dev/full", link);
+  auto file = OutputFile::Open("--trace", link.string());
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(absl::IsResourceExhausted((*file)->Commit("text")));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+}
+
 TEST(OutputFileTest, TellsAWrongPath) {
   const TempFolder folder;
   const auto message = [](const std::string& path) {

@@ -25,6 +25,9 @@ const std::vector<std::string>& Schemas() {
       R"({"$ref": "#/$defs/t", "$defs": {"t": {"anyOf": [{"type": ["null", "number"]}, {"type": "array", "maxItems": 3,
           "items": {"$ref": "#/$defs/t"}}, {"type": "object", "properties": {"x": {"type": "string", "maxLength": 5}},
           "additionalProperties": {"type": "boolean"}}]}}})",
+      // Counts that begin far from their ends and come to them.
+      R"({"type": "array", "prefixItems": [{"type": "string", "minLength": 30, "maxLength": 40}], "items": {"enum": [1, 23]},
+          "minItems": 3, "maxItems": 25})",
   };
   return schemas;
 }
@@ -111,6 +114,26 @@ TEST_P(ConstraintTest, WhatEndsIsJsonOfTheSchema) {
     }
   }
   EXPECT_GT(ended, 50);
+}
+
+TEST(Automaton, PlacesFarFromACountsEndAreAlike) {
+  std::string where;
+  const auto grammar =
+      JsonSchemaGrammar(Json::parse(R"({"type": "string", "minLength": 40, "maxLength": 100})"), &where);
+  ASSERT_TRUE(grammar.ok()) << grammar.status();
+  Automaton automaton(*grammar);
+  constexpr int64_t kBytes = 8;
+  const auto alike_behind = [&](int characters) {
+    int32_t state = automaton.Next(automaton.start(), '"');
+    for (int i = 0; i < characters; ++i) state = automaton.Next(state, 'x');
+    return automaton.Alike(state, kBytes);
+  };
+  EXPECT_EQ(alike_behind(3), alike_behind(30));
+  EXPECT_NE(alike_behind(3), alike_behind(32)) << "8 characters later it may end";
+  EXPECT_NE(alike_behind(3), alike_behind(50));
+  EXPECT_EQ(alike_behind(50), alike_behind(90));
+  EXPECT_NE(alike_behind(50), alike_behind(92)) << "8 characters later it must end";
+  EXPECT_EQ(automaton.Alike(Automaton::kDead, kBytes), Automaton::kDead);
 }
 
 TEST(Constraint, SpecialTokensAreNoText) {
