@@ -151,14 +151,15 @@ void Job::TellEnd(const JobEnd::Cause& cause) {
   coordinator_->TellFailure();
 }
 
-// Each host ends its own stopped ranks, which rank 0 may not reach. One rank of each asks the launcher: where mpirun lets
-// ranks outlive others, it may outlive all of them.
+// Each host ends its own stopped ranks, which rank 0 may not reach. One rank asks mpirun to end the others: where it lets ranks
+// outlive others, it may outlive all of them. `ternion launch` asks it itself, since a rank reaches no more than Open MPI's
+// daemon on its host, whose end mpirun takes for a fault and waits.
 void Job::EndProcess(const JobEnd::Cause& cause) {
   TellStatus(cause.exit_code);
   local_ranks_->KillStopped();
   const bool out_of_reach = cause.may_live >= 0 && !local_ranks_->Kill(cause.may_live);
   const bool recovers = std::getenv("OMPI_MCA_orte_enable_recovery") != nullptr;
-  if (!cause.told && (out_of_reach || recovers)) EndJobByLauncher(/*force=*/out_of_reach);
+  if (!LaunchListens() && !cause.told && (out_of_reach || recovers)) EndJobByLauncher(/*force=*/out_of_reach);
   std::_Exit(cause.exit_code);
 }
 

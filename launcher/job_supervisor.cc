@@ -20,9 +20,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Ranks that live leave within the server's own limits; one that was stopped never does.
-constexpr std::chrono::seconds kLeaveLimit{15};
-constexpr std::chrono::milliseconds kLook{200};
+// A rank says that another was lost when it ends, and the others end with it. One that was stopped never does, and mpirun,
+// which lets ranks outlive others, may outlive all. It waits for the answer of every host, until it is asked for the third time;
+// that of a host which is cut off it waits for even then, and is killed.
+constexpr std::chrono::milliseconds kLeaveLimit{300};
+constexpr std::chrono::milliseconds kAskAgain{300};
+constexpr int kTimesAsked = 3;
+constexpr std::chrono::milliseconds kKillLimit{1200};
+constexpr std::chrono::milliseconds kLook{100};
 
 sigset_t Handled() {
   sigset_t signals;
@@ -36,9 +41,9 @@ sigset_t Handled() {
 struct JobSupervisor::Running {
   ChildProcess child;
   ToldStatuses told;
-  std::string line;  // of its output, not yet whole
-  std::optional<Clock::time_point> lost_at;
-  bool ended_by_us = false;
+  std::string line;                         // of its output, not yet whole
+  std::optional<Clock::time_point> ask_at;  // when mpirun is asked to end
+  int times_asked = 0;
 };
 
 JobSupervisor::JobSupervisor() {
@@ -57,13 +62,15 @@ JobSupervisor::~JobSupervisor() {
 absl::StatusOr<int> JobSupervisor::Run(const LaunchCommand& command, int ranks) {
   Running job;
   TERNION_ASSIGN_OR_RETURN(job.child, StartChild(command, /*take_err=*/false));
-  while (job.child.out >= 0) {
+  while (job.child.out >= 0 && job.times_asked <= kTimesAsked) {
     pollfd files[] = {{job.child.out, POLLIN, 0}, {signal_file_, POLLIN, 0}};
     poll(files, 2, static_cast<int>(kLook.count()));
     if (files[1].revents != 0) OnSignal(job);
     if (files[0].revents != 0) TakeOutput(job);
     EndLeftovers(job);
   }
+  // Its connections to hosts that are cut off may outlive it, and hold what it wrote to.
+  if (job.child.out >= 0) close(job.child.out);
   int status = 0;
   while (waitpid(job.child.pid, &status, 0) < 0 && errno == EINTR) continue;
   return job.told.JobStatus(ranks, ExitStatusOf(status));
@@ -97,12 +104,14 @@ void JobSupervisor::TakeOutput(Running& job) {
 }
 
 void JobSupervisor::EndLeftovers(Running& job) {
-  if (!job.told.RankWasLost() || job.ended_by_us) return;
-  if (!job.lost_at.has_value()) job.lost_at = Clock::now();
-  if (Clock::now() - *job.lost_at < kLeaveLimit) return;
-  job.ended_by_us = true;
-  std::fprintf(stderr, "ternion launch: some ranks are still there; ending them\n");
-  kill(job.child.pid, SIGTERM);
+  if (!job.told.RankWasLost() || job.times_asked > kTimesAsked) return;
+  const auto now = Clock::now();
+  if (!job.ask_at.has_value()) job.ask_at = now + kLeaveLimit;
+  if (now < *job.ask_at) return;
+  const bool ask = job.times_asked < kTimesAsked;
+  kill(ask ? job.child.pid : -job.child.pid, ask ? SIGTERM : SIGKILL);
+  ++job.times_asked;
+  job.ask_at = now + (job.times_asked < kTimesAsked ? kAskAgain : kKillLimit);
 }
 
 bool JobSupervisor::Sleep(std::chrono::milliseconds time) {

@@ -127,8 +127,9 @@ class Launcher {
                    restarts_ < 0 ? "" : absl::StrCat(" of ", restarts_).c_str(),
                    static_cast<int>(pause.count()));
       if (!supervisor_.Sleep(pause)) break;
-      // A host that is still away counts as another loss.
+      // A host that is still away counts as another loss, also where mpirun finds it so.
       status = CheckHosts(cluster_) ? RunOnce() : kLostRank;
+      if (status == kFailed) status = kLostRank;
     }
     return status;
   }

@@ -32,9 +32,11 @@ void RecordStatus(int status) {
 
 }  // namespace
 
+bool LaunchListens() { return std::getenv(kTellStatusVariable) != nullptr; }
+
 void TellStatus(int status) {
   RecordStatus(status);
-  if (std::getenv(kTellStatusVariable) == nullptr) return;
+  if (!LaunchListens()) return;
   std::printf(kFormat, OwnRank(), status);
   std::printf("\n");
   std::fflush(stdout);

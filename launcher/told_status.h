@@ -13,6 +13,8 @@ inline constexpr char kTellStatusVariable[] = "TERNION_TELL_STATUS";
 // For scripts on rank 0's host: a file in which it leaves its status, or the first rank whose status is not 0.
 inline constexpr char kStatusFileVariable[] = "TERNION_EXIT_STATUS_FILE";
 
+// Whether `ternion launch` listens, which then ends what is left of the job.
+bool LaunchListens();
 // On a rank whose process ends with `status`, in both ways; nothing where nobody asks.
 void TellStatus(int status);
 // Ends this process at once, as std::_Exit.
