@@ -78,7 +78,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& mode
   if (std::filesystem::exists(json, ignored)) return Tokenizer::Load(json);
   if (std::filesystem::exists(folder / "tokenizer.model", ignored)) return LoadSentencePieceTokenizer(folder);
   TERNION_ASSIGN_OR_RETURN(const auto gguf, TokenizerGguf(model));
-  if (!gguf.has_value()) return Tokenizer::Load(json);
+  if (!gguf.has_value()) {
+    return absl::NotFoundError(
+        absl::StrCat(json.string(), ": no such file, and no tokenizer.model or .gguf file beside it; ",
+                     "put the model's tokenizer there"));
+  }
   TERNION_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
   return MakeGgufTokenizer(file.contents);
 }
