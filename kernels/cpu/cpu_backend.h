@@ -63,8 +63,8 @@ class CpuBackend final : public Backend {
                  TensorView<float> y) override;
   absl::StatusOr<PackedUniform> PackUniform(const UniformFormat& format, int64_t outputs, int64_t inputs,
                                             UniformReader reader) override;
-  void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias, bool add,
-                     TensorView<float> y) override;
+  void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias,
+                     bool add, TensorView<float> y) override;
   void DenseLinear(const DenseMatrix& w, TensorView<const float> x, TensorView<const float> bias, bool add,
                    TensorView<float> y) override;
   void SiluMultiply(TensorView<const float> gate, TensorView<const float> up, TensorView<float> y) override;

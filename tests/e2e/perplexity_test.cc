@@ -113,9 +113,10 @@ TEST(PerplexityTest, QueriesOf4BitsCostLittle) {
 TEST(PerplexityTest, Int2OfEveryGrid) {
   const auto run = [](int tp, int pp, const std::string& option = "--wire=exact") {
     return Perplexity(
-        RunForJson(tp, pp, {"perplexity", SourcePath("tests/data/trained-int2"),
-                            "--tokens=" + SourcePath("tests/data/trained-int2/windows.safetensors:windows"),
-                            "--kv-cache=f32", option}));
+        RunForJson(tp, pp,
+                   {"perplexity", SourcePath("tests/data/trained-int2"),
+                    "--tokens=" + SourcePath("tests/data/trained-int2/windows.safetensors:windows"),
+                    "--kv-cache=f32", option}));
   };
   const double alone = run(1, 1);
   EXPECT_NEAR(alone / kInt2Torch, 1, 0.001);
