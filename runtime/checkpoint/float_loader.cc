@@ -74,8 +74,7 @@ absl::StatusOr<PackedUniform> LoadUniform(ModelTensors& tensors, const ModelConf
   auto packed = backend.PackUniform(format, outputs, columns.size(), read);
   for (const OpenShare& share : open) TERNION_RETURN_IF_ERROR(share.matrix->fault());
   if (packed.ok()) return packed;
-  return absl::Status(packed.status().code(),
-                      absl::StrCat(open.front().matrix->Where(), ": ", packed.status().message()));
+  return Annotate(packed.status(), open.front().matrix->Where());
 }
 
 absl::StatusOr<DenseMatrix> LoadDense(ModelTensors& tensors, const ModelConfig& config, Backend& backend,

@@ -86,11 +86,11 @@ absl::StatusOr<PackedTernary> Pack(Backend& backend, TernaryLayout layout, std::
   return backend.PackTernary(layout, outputs, open.front().share().columns.size(), read);
 }
 
+}  // namespace
+
 absl::Status Annotate(const absl::Status& status, const std::string& where) {
   return absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
 }
-
-}  // namespace
 
 absl::StatusOr<Buffer> Upload(Backend& backend, absl::Span<const float> values) {
   if (values.empty()) return Buffer();

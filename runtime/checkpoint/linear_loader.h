@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
@@ -19,6 +20,9 @@ struct MatrixShare {
   Range rows;     // output channels
   Range columns;  // input channels
 };
+
+// An error of a backend, which knows no files, with what it is about in front.
+absl::Status Annotate(const absl::Status& status, const std::string& where);
 
 // Copies host values to a new buffer of the backend; no values give an empty buffer.
 absl::StatusOr<Buffer> Upload(Backend& backend, absl::Span<const float> values);

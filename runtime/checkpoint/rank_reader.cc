@@ -7,6 +7,7 @@
 #include "kernels/status.h"
 #include "runtime/checkpoint/converted_rank.h"
 #include "runtime/checkpoint/digest.h"
+#include "runtime/checkpoint/linear_loader.h"
 #include "runtime/checkpoint/packed_rows.h"
 #include "runtime/checkpoint/packed_uniform_rows.h"
 
@@ -156,10 +157,7 @@ absl::Status RankReader::Repack(const FileTensor& tensor, TernaryLayout layout, 
     UnpackFiveTrits(bytes + output * FiveTritBytes(form.inputs), codes);
   };
   auto packed = backend_.PackTernary(layout, form.outputs, form.inputs, read);
-  if (!packed.ok()) {
-    return absl::Status(packed.status().code(),
-                        absl::StrCat(tensor.Where(), ": ", packed.status().message()));
-  }
+  if (!packed.ok()) return Annotate(packed.status(), tensor.Where());
   matrix = *std::move(packed);
   Done(tensor);
   return absl::OkStatus();
@@ -172,10 +170,7 @@ absl::Status RankReader::Repack(const FileTensor& tensor, const UniformFormat& f
     ReadPackedUniform(format, form.inputs, tiles, outputs, rows);
   };
   auto packed = backend_.PackUniform(format, form.outputs, form.inputs, read);
-  if (!packed.ok()) {
-    return absl::Status(packed.status().code(),
-                        absl::StrCat(tensor.Where(), ": ", packed.status().message()));
-  }
+  if (!packed.ok()) return Annotate(packed.status(), tensor.Where());
   matrix = *std::move(packed);
   Done(tensor);
   return absl::OkStatus();
