@@ -37,9 +37,9 @@ absl::Status CheckScales(const UniformFormat& format, int64_t output, const floa
 
 void CheckUniformShape(const UniformFormat& format, int64_t outputs, int64_t inputs) {
   CHECK(format.bits >= 2 && format.bits <= 4, "uniform weights have 2, 3 or 4 bits");
-  CHECK(outputs > 0 && inputs > 0 && inputs <= kMaxInputs && inputs % kInputSegment == 0,
+  CHECK(outputs > 0 && inputs > 0 && inputs <= kMaxInputs && inputs % kShortSegment == 0,
         "a uniform matrix has an output and 32 to 2^23 inputs, a multiple of 32");
-  CHECK(format.group > 0 && (format.group % kInputSegment == 0 || format.group >= inputs),
+  CHECK(format.group > 0 && (format.group % kShortSegment == 0 || format.group >= inputs),
         "a group is a multiple of 32 inputs, or all of them");
 }
 

@@ -26,6 +26,14 @@ struct UniformFormat {
   bool operator==(const UniformFormat&) const = default;
 };
 
+// Input channels that are rounded with one absolute maximum: 64 where no group ends between them and a segment's sum of
+// products stays below 2^24.
+constexpr int64_t UniformSegment(const UniformFormat& format, int64_t inputs) {
+  const int64_t group = format.group < inputs ? format.group : inputs;
+  const bool is_long = format.bits < 4 && group % kLongSegment == 0 && inputs % kLongSegment == 0;
+  return is_long ? kLongSegment : kShortSegment;
+}
+
 // A matrix [outputs, inputs] packed for one backend by Backend::PackUniform; inputs are a multiple of 32. The layout inside
 // `data` is the backend's own.
 struct PackedUniform {

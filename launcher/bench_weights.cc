@@ -93,7 +93,7 @@ const std::vector<std::string>& BenchWeightNames() {
 absl::StatusOr<BenchWeights> BenchWeights::Make(Backend& backend, const std::string& name, int64_t outputs,
                                                 int64_t inputs, int64_t rotated_bytes) {
   const bool uniform = name.rfind("int", 0) == 0;
-  const int64_t unit = uniform ? kInputSegment : 16;
+  const int64_t unit = uniform ? kShortSegment : 16;
   if (inputs % unit != 0) {
     return absl::InvalidArgumentError(absl::StrCat("--weights ", name, " with ", outputs, "x", inputs,
                                                    ": the inputs must be a multiple of ", unit));

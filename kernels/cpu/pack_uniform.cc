@@ -21,19 +21,19 @@ void OrWord(uint32_t bits, uint8_t* word) {
 // One output's codes, a quad at a time, into lines of zeros.    codes [inputs], units: the tile's
 void PackCodes(const uint8_t* codes, int64_t inputs, const UniformLayout& layout, int64_t output,
                uint8_t* units) {
+  const int64_t quads = layout.segment / 4;
   for (int64_t i = 0; i < inputs; i += 4) {
-    const int64_t field = i % kUniformUnit / kInputSegment, quad = i % kInputSegment / 4;
-    uint8_t* const words = units + i / kUniformUnit * layout.UnitBytes() + output * 4;
+    const int64_t field = i % layout.UnitInputs() / layout.segment, quad = i % layout.segment / 4;
+    uint8_t* const words = units + i / layout.UnitInputs() * layout.UnitBytes() + output * 4;
     uint32_t four = 0;
     std::memcpy(&four, codes + i, sizeof(four));
     if (layout.bits == 4) {
-      OrWord(four << field % 2 * 4, words + (field / 2 * kUniformQuads + quad) * kUniformLine);
+      OrWord(four << field % 2 * 4, words + (field / 2 * quads + quad) * kUniformLine);
       continue;
     }
     OrWord((four & 0x03030303u) << 2 * field, words + quad * kUniformLine);
     if (layout.bits == 2) continue;
-    OrWord((four >> 2 & 0x01010101u) << (quad % 2 * 4 + field),
-           words + (kUniformQuads + quad / 2) * kUniformLine);
+    OrWord((four >> 2 & 0x01010101u) << (quad % 2 * 4 + field), words + (quads + quad / 2) * kUniformLine);
   }
 }
 

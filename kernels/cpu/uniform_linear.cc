@@ -29,16 +29,17 @@ const UniformKernels& SelectKernels(Isa isa) {
 // x as integers, for all tasks.
 class RoundedInputs {
  public:
-  RoundedInputs(TensorView<const float> x, int64_t units, const UniformKernels& kernels, ThreadPool& pool)
-      : codes_(2 * x.rows() * units * kUniformUnit), factors_(2 * x.rows() * units * kUnitSegments) {
-    const int64_t codes = units * kUniformUnit, segments = units * kUnitSegments;
+  RoundedInputs(TensorView<const float> x, const UniformLayout& layout, const UniformKernels& kernels,
+                ThreadPool& pool)
+      : codes_(2 * x.rows() * layout.units * layout.UnitInputs()),
+        factors_(2 * x.rows() * layout.units * kUnitSegments) {
     int8_t* const high = codes_.data();
     float* const steps = factors_.data();
-    inputs_ = {high, high + x.rows() * codes, steps, steps + x.rows() * segments, x.rows(), units};
-    pool.ForEach(x.rows(), [&](int64_t t) {
-      kernels.round_inputs(x.row(t), x.cols(), units, high + t * codes, inputs_.low + t * codes,
-                           steps + t * segments, inputs_.sums + t * segments);
-    });
+    inputs_ = {high,          high + x.rows() * layout.units * layout.UnitInputs(),
+               steps,         steps + x.rows() * layout.units * kUnitSegments,
+               x.rows(),      layout.units,
+               layout.segment};
+    pool.ForEach(x.rows(), [&](int64_t t) { kernels.round_inputs(x.row(t), x.cols(), inputs_, t); });
   }
 
   const UniformInputs& inputs() const { return inputs_; }
@@ -56,7 +57,7 @@ void CpuBackend::UniformLinear(const PackedUniform& w, TensorView<const float> x
   CheckLinear(w.outputs, w.inputs, x, bias, y);
   const UniformKernels& kernels = SelectKernels(isa_);
   const UniformLayout layout = LayoutOf(w.format, w.inputs);
-  RoundedInputs rounded(x, layout.units, kernels, pool_);
+  RoundedInputs rounded(x, layout, kernels, pool_);
   const int64_t tiles = UniformTiles(w.outputs);
   const int64_t task_tiles = std::max<int64_t>(1, tiles / (kTasksPerThread * pool_.threads()));
   pool_.ForEach((tiles + task_tiles - 1) / task_tiles, [&](int64_t task) {
@@ -69,8 +70,8 @@ void CpuBackend::UniformLinear(const PackedUniform& w, TensorView<const float> x
       work.tile_bytes = layout.TileBytes();
       work.tile_count = n;
       work.groups_bytes = layout.GroupsBytes();
-      work.segments = w.inputs / kInputSegment;
-      work.group_segments = std::max<int64_t>(1, std::min(w.format.group, w.inputs) / kInputSegment);
+      work.segments = w.inputs / layout.segment;
+      work.group_segments = std::min(w.format.group, w.inputs) / layout.segment;
       work.bits = w.format.bits;
       work.half_scales = w.format.scale == ScaleType::kFloat16;
       work.inputs = rounded.inputs();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/bulk_copy.cuh"
 #include "kernels/cuda/device.cuh"
 
@@ -21,10 +22,7 @@ __device__ __forceinline__ uint32_t UnitOffset(uint32_t row, uint32_t unit) {
   return row * kRowBytes + unit / 8 * 128 + ((unit % 8) ^ (row % 8)) * kUnitBytes;
 }
 
-__device__ __forceinline__ void CopyUnit(uint32_t shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
-}
-// The same, or zeros.
+// CopyUnit, or zeros.
 __device__ __forceinline__ void CopyUnitOrZero(uint32_t shared, const void* global, bool copy) {
   const int bytes = copy ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes)
@@ -35,14 +33,6 @@ __device__ __forceinline__ void CopyPairOrZero(uint32_t shared, const void* glob
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(bytes)
                : "memory");
 }
-// Ends a group of copies.
-__device__ __forceinline__ void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Until at most kGroups of this thread's last groups are on their way.
-template <int kGroups>
-__device__ __forceinline__ void AwaitCopies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
-}
-
 __device__ __forceinline__ void StoreShared(uint32_t shared, uint32_t value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(shared), "r"(value) : "memory");
 }

@@ -1,5 +1,5 @@
 // Packing of uniform weights. The host reads up to 64 outputs at a time; the staging ring copies them on while the next are
-// read. A thread makes a lane's share of a unit. Bound by the reader.
+// read. A thread makes a lane's share of a step. Bound by the reader.
 #include <cuda_fp16.h>
 
 #include <algorithm>
@@ -26,12 +26,15 @@ struct PackArguments {
   uint8_t* to;  // the first tile
 };
 
+// A lane's words of a step of a unit.
 __global__ void __launch_bounds__(kThreads) PackCodes(PackArguments arguments) {
   StartNext();
   WaitForPrevious();
   const UniformLayout& layout = arguments.layout;
-  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x, unit_of_all = index / kWarp;
-  if (unit_of_all >= arguments.tiles * layout.units) return;
+  const int64_t steps = layout.segment / kStepInputs;
+  const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x, step_of_all = index / kWarp;
+  if (step_of_all >= arguments.tiles * layout.units * steps) return;
+  const int64_t step = step_of_all % steps, unit_of_all = step_of_all / steps;
   const int64_t tile = unit_of_all / layout.units, unit = unit_of_all % layout.units;
   const int lane = static_cast<int>(index % kWarp);
   uint32_t words[8] = {}, third[2] = {};
@@ -39,8 +42,9 @@ __global__ void __launch_bounds__(kThreads) PackCodes(PackArguments arguments) {
   for (int j = 0; j < 4; ++j) {
     const int64_t row = tile * kUniformTile + lane / 4 + 8 * (j % 2);
 #pragma unroll
-    for (int f = 0; f < kUnitSegments; ++f) {
-      const int64_t input = unit * kUniformUnit + f * kInputSegment + lane % 4 * 8 + j / 2 * 4;
+    for (int f = 0; f < static_cast<int>(kUnitSegments); ++f) {
+      const int64_t input =
+          unit * layout.UnitInputs() + f * layout.segment + step * kStepInputs + lane % 4 * 8 + j / 2 * 4;
       if (input >= arguments.inputs) continue;
       const uint32_t four =
           *reinterpret_cast<const uint32_t*>(arguments.codes + row * arguments.inputs + input);
@@ -55,9 +59,11 @@ __global__ void __launch_bounds__(kThreads) PackCodes(PackArguments arguments) {
   uint8_t* const to =
       arguments.to + tile * layout.TileBytes() + layout.GroupsBytes() + unit * layout.UnitBytes();
   uint4* const shares = reinterpret_cast<uint4*>(to);
-  shares[lane] = {words[0], words[1], words[2], words[3]};
+  shares[step * kWarp + lane] = {words[0], words[1], words[2], words[3]};
   if (layout.bits == 4) shares[kWarp + lane] = {words[4], words[5], words[6], words[7]};
-  if (layout.bits == 3) reinterpret_cast<uint2*>(shares + kWarp)[lane] = {third[0], third[1]};
+  if (layout.bits == 3) {
+    reinterpret_cast<uint2*>(shares + steps * kWarp)[lane * steps + step] = {third[0], third[1]};
+  }
 }
 
 __global__ void __launch_bounds__(kThreads) PackGroups(PackArguments arguments) {
@@ -67,12 +73,12 @@ __global__ void __launch_bounds__(kThreads) PackGroups(PackArguments arguments) 
   const int64_t index = int64_t{blockIdx.x} * kThreads + threadIdx.x, group_of_all = index / kUniformTile;
   if (group_of_all >= arguments.tiles * layout.groups) return;
   const int64_t tile = group_of_all / layout.groups, group = group_of_all % layout.groups;
-  const int output = static_cast<int>(index % kUniformTile);
+  const int output = static_cast<int>(index % kUniformTile), place = output % 8 * 2 + output / 8;
   const int64_t from = (tile * kUniformTile + output) * layout.groups + group;
   const float scale = arguments.scales[from];
   const uint32_t zero = arguments.zeros[from];
   uint32_t* const to = reinterpret_cast<uint32_t*>(arguments.to + tile * layout.TileBytes()) +
-                       (group * kUniformTile + output) * layout.group_words;
+                       (group * kUniformTile + place) * layout.group_words;
   if (layout.group_words == 1) {
     *to = __half_as_ushort(__float2half_rn(scale)) | zero << 16;
   } else {
@@ -125,8 +131,10 @@ absl::StatusOr<PackedUniform> CudaBackend::PackUniform(const UniformFormat& form
     arguments.inputs = inputs;
     arguments.layout = layout;
     arguments.to = static_cast<uint8_t*>(packed.data.data()) + begin / kUniformTile * layout.TileBytes();
-    Launch(stream_, PackCodes, {dim3(Blocks(arguments.tiles * layout.units * kWarp)), dim3(kThreads)},
-           arguments);
+    Launch(
+        stream_, PackCodes,
+        {dim3(Blocks(arguments.tiles * layout.units * layout.segment / kStepInputs * kWarp)), dim3(kThreads)},
+        arguments);
     Launch(stream_, PackGroups,
            {dim3(Blocks(arguments.tiles * layout.groups * kUniformTile)), dim3(kThreads)}, arguments);
   }

@@ -18,15 +18,18 @@ void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> 
   arguments.groups_bytes = layout.GroupsBytes();
   arguments.outputs = w.outputs;
   arguments.units = static_cast<int>(layout.units);
-  arguments.segments = static_cast<int>(w.inputs / kInputSegment);
-  arguments.group_segments = static_cast<int>(std::min(w.format.group, w.inputs) / kInputSegment);
+  arguments.segments = static_cast<int>(w.inputs / layout.segment);
+  const uint64_t group_segments = static_cast<uint64_t>(std::min(w.format.group, w.inputs) / layout.segment);
+  arguments.group_share = ((uint64_t{1} << 40) + group_segments - 1) / group_segments;
   arguments.x = x.data();
   arguments.tokens = x.rows();
   arguments.bias = bias.empty() ? nullptr : bias.data();
   arguments.add = add;
   arguments.y = y.data();
-  if (x.rows() <= kFewUniformTokens) return RunUniformFew(*this, w.format, arguments);
-  RunUniformMany(*this, w.format, arguments);
+  if (FitsUniformFew(layout.segment, arguments)) {
+    return RunUniformFew(*this, w.format, layout.segment, arguments);
+  }
+  RunUniformMany(*this, w.format, layout.segment, arguments);
 }
 
 }  // namespace ternion::cuda

@@ -5,25 +5,33 @@
 
 namespace ternion::cuda {
 
-// Beyond so many tokens rows are rounded once for all blocks.
-inline constexpr int64_t kFewUniformTokens = kTileTokens;
+// The uniform matmul of few tokens (uniform_few.cu) and of any number (uniform_many.cu): the same bits. `segment`: its inputs.
+// Every block of the first rounds the rows for itself, which must fit into its shared memory.
+bool FitsUniformFew(int64_t segment, const UniformArguments& arguments);
+void RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
+                   const UniformArguments& arguments);
+void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t segment,
+                    const UniformArguments& arguments);
 
-// The uniform matmul of 1 to kFewUniformTokens tokens (uniform_few.cu) and of more (uniform_many.cu): the same bits.
-void RunUniformFew(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments);
-void RunUniformMany(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments);
-
-// Calls run.operator()<bits, half_scales, run>() (LaneUnit).
+// Calls run.operator()<bits, half_scales, segment>().
 template <int kBits, typename Run>
-void ForScales(const UniformFormat& format, int group_segments, const Run& run) {
-  if (format.scale != ScaleType::kFloat16) return run.template operator()<kBits, false, 1>();
-  if (group_segments % 2 == 0) return run.template operator()<kBits, true, 2>();
-  run.template operator()<kBits, true, 1>();
+void ForScales(const UniformFormat& format, int64_t segment, const Run& run) {
+  constexpr int kShort = static_cast<int>(kShortSegment), kLong = static_cast<int>(kLongSegment);
+  const bool half = format.scale == ScaleType::kFloat16;
+  if constexpr (kBits < 4) {
+    if (segment == kLongSegment) {
+      return half ? run.template operator()<kBits, true, kLong>()
+                  : run.template operator()<kBits, false, kLong>();
+    }
+  }
+  return half ? run.template operator()<kBits, true, kShort>()
+              : run.template operator()<kBits, false, kShort>();
 }
 template <typename Run>
-void ForUniformFormat(const UniformFormat& format, int group_segments, const Run& run) {
-  if (format.bits == 2) return ForScales<2>(format, group_segments, run);
-  if (format.bits == 3) return ForScales<3>(format, group_segments, run);
-  ForScales<4>(format, group_segments, run);
+void ForUniformFormat(const UniformFormat& format, int64_t segment, const Run& run) {
+  if (format.bits == 2) return ForScales<2>(format, segment, run);
+  if (format.bits == 3) return ForScales<3>(format, segment, run);
+  ForScales<4>(format, segment, run);
 }
 
 }  // namespace ternion::cuda

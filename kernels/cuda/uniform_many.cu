@@ -1,145 +1,238 @@
-// Uniform weights by more than four tokens. One kernel rounds the rows of x into operands; then a warp multiplies a tile of
-// 16 outputs with 16 tokens over all inputs. It unpacks a weight once for them; its eight partial sums are registers. The
-// operands of x of eight units pass through shared memory, for all warps of a block. Bound by the float operations after each
-// multiplication, some fifteen instructions for 16 outputs x 4 tokens x 32 inputs.
+// Uniform weights by more than four tokens (uniform_tile.cuh). Up to kPartedTokens a block's eight warps have the eight parts of
+// two tiles of outputs, so that there are enough of them to keep memory busy. Beyond, they have different outputs and tokens,
+// whose weights and inputs pass through shared memory a unit at a time; bound by the float operations after each
+// multiplication, some fourteen instructions for 16 outputs x 4 tokens x 64 inputs.
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/uniform_linear.cuh"
+#include "kernels/cuda/uniform_tile.cuh"
 
 namespace ternion::cuda {
 namespace {
 
-constexpr int kTiles = 4;  // of tokens
-constexpr int kBlockTokens = kTiles * kTileTokens;
-constexpr int kChunkUnits = static_cast<int>(kUniformSums);
-constexpr int kChunkSegments = kChunkUnits * kUnitSegments;
+constexpr int64_t kPartedTokens = 32;
+constexpr int kFour = 4;
+constexpr int kTiles = 2;  // of a warp
+
+// --- Rounding -------------------------------------------------------------------------------------------------------
+
 constexpr int kRoundThreads = 256;
-constexpr int kSegmentChannels = static_cast<int>(kInputSegment);
 
-// A segment of four tokens, as the multiplications take it.
-struct SegmentInputs {
-  uint2 operands[kWarp];  // column 2 t has token t's high bytes, 2 t + 1 its low ones
-  SegmentFactors factors[kTileTokens];
-};
-constexpr int kSegmentUnits = sizeof(SegmentInputs) / sizeof(uint4);
-static_assert(sizeof(SegmentInputs) % sizeof(uint4) == 0);
-
-// Eight lanes round a segment of a token. Segments and tokens that do not exist are zeros.     to [token tiles, segments]
+// to [fours of tokens, units]
+template <int kBits, int kSegment>
 __global__ void __launch_bounds__(kRoundThreads)
-    RoundRows(UniformArguments arguments, int segments, int64_t rounded_segments, SegmentInputs* to) {
+    RoundRows(UniformArguments arguments, int fours, UnitInputs<kSegment, kFour>* to) {
   StartNext();
   WaitForPrevious();
-  const int64_t index =
-      (int64_t{blockIdx.x} * kRoundThreads + threadIdx.x) / 8;  // token * segments + segment
-  const int64_t token = index / segments;
-  const int segment = static_cast<int>(index % segments), share = Lane() % 8;
-  float4 x = {0, 0, 0, 0};
-  if (index < rounded_segments && token < arguments.tokens && segment < arguments.segments) {
-    const float* const row = arguments.x + token * arguments.segments * kSegmentChannels;
-    x = *reinterpret_cast<const float4*>(row + segment * kSegmentChannels + share * 4);
-  }
-  const RoundedFour rounded = RoundInputs(x);
-  if (index >= rounded_segments) return;
-  SegmentInputs& place = to[token / kTileTokens * segments + segment];
-  const int column = static_cast<int>(token % kTileTokens) * 2;
-  uint32_t* const columns = reinterpret_cast<uint32_t*>(place.operands);
-  columns[column * 8 + share] = rounded.high;
-  columns[(column + 1) * 8 + share] = rounded.low;
-  if (share == 0) place.factors[token % kTileTokens] = rounded.factors;
+  const int64_t index = (int64_t{blockIdx.x} * kRoundThreads + threadIdx.x) / kWarp;
+  if (index >= int64_t{fours} * arguments.units) return;
+  RoundUnit<kBits>(arguments, index / arguments.units * kFour, static_cast<int>(index % arguments.units),
+                   to[index]);
 }
 
-using ChunkInputs = SegmentInputs[kTiles][kChunkSegments];
+// --- Few tokens: a warp has a part of the inputs ----------------------------------------------------------------------
 
-extern __shared__ uint4 many_memory[];
-
-// Copies the block's tokens of a chunk; the operands end with whole units.
-template <int kThreads>
-__device__ __forceinline__ void CopyChunk(const SegmentInputs* from, int segments, int first) {
-  const int n = min(kChunkSegments, segments - first) * kSegmentUnits;
+template <int kBits, bool kHalfScales, int kSegment>
+__device__ __forceinline__ void LoadWeights(const UniformArguments& arguments, int64_t first_tile, int unit,
+                                            TileWeights<kBits, kHalfScales, kSegment, kTiles>& weights) {
+  const int64_t last = CeilDivide(arguments.outputs, kUniformTile) - 1;
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    const uint4* const source = reinterpret_cast<const uint4*>(from + int64_t{tile} * segments + first);
-    for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-      many_memory[tile * kChunkSegments * kSegmentUnits + i] = source[i];
+  for (int o = 0; o < kTiles; ++o) {
+    const uint8_t* const tile = arguments.tiles + min(first_tile + o, last) * arguments.tile_bytes;
+    weights.codes[o].Load(tile + arguments.groups_bytes + int64_t{unit} * weights.codes[o].kBytes);
+#pragma unroll
+    for (int f = 0; f < kUnitFields; ++f) {
+      weights.groups[o][f] = LoadGroup<kHalfScales>(tile, arguments.GroupOf(unit * kUnitFields + f));
     }
   }
 }
 
-template <int kWarps, int kBits, bool kHalfScales, int kRun>
-__global__ void __launch_bounds__(kWarps* kWarp)
-    UniformMany(UniformArguments arguments, const SegmentInputs* rounded, int token_blocks) {
+// Grid: pairs of tiles, fours of tokens / kFours.     inputs [fours, units]
+template <int kBits, bool kHalfScales, int kSegment, int kFours>
+__global__ void __launch_bounds__(kParts* kWarp)
+    UniformParted(UniformArguments arguments, const UnitInputs<kSegment, kFour>* inputs) {
   StartNext();
-  // Blocks of the same outputs follow each other, so that weights are read from memory once.
-  const int64_t block = blockIdx.x % token_blocks;
-  const int64_t tiles = CeilDivide(arguments.outputs, kUniformTile);
-  const int64_t tile = int64_t{blockIdx.x / token_blocks} * kWarps + WarpIndex();
-  const uint8_t* const weights = arguments.tiles + min(tile, tiles - 1) * arguments.tile_bytes;
-  const int segments = arguments.units * kUnitSegments;
-  const auto& inputs = *reinterpret_cast<const ChunkInputs*>(many_memory);
-  float partial[kUniformSums][kTiles][2] = {};
-  LaneUnit<kBits, kHalfScales, kRun> next;
-  next.Load(arguments, weights, 0);
+  __shared__ float partials[kParts][kTiles][kFours][2][kWarp];
+  const int part = WarpIndex(), end = arguments.PartBegin(part + 1);
+  const int64_t first_tile = int64_t{blockIdx.x} * kTiles;
+  const int64_t first_four = int64_t{blockIdx.y} * kFours;
+  int unit = arguments.PartBegin(part);
+  TileWeights<kBits, kHalfScales, kSegment, kTiles> next;
+  if (unit < end) LoadWeights(arguments, first_tile, unit, next);
   WaitForPrevious();
-  for (int chunk = 0; chunk < arguments.units; chunk += kChunkUnits) {
-    __syncthreads();  // the chunk before is done with
-    CopyChunk<kWarps * kWarp>(rounded + block * kTiles * segments, segments, chunk * kUnitSegments);
-    __syncthreads();
+  float sums[kTiles][kFours][2] = {};
+  for (; unit < end; ++unit) {
+    const TileWeights<kBits, kHalfScales, kSegment, kTiles> weights = next;
+    if (unit + 1 < end) LoadWeights(arguments, first_tile, unit + 1, next);
+    AddUnit(weights, inputs + first_four * arguments.units + unit, arguments.units, sums);
+  }
 #pragma unroll
-    for (int i = 0; i < kChunkUnits; ++i) {
-      if (chunk + i >= arguments.units) break;
-      const LaneUnit<kBits, kHalfScales, kRun> unit = next;
-      if (chunk + i + 1 < arguments.units) next.Load(arguments, weights, chunk + i + 1);
+  for (int o = 0; o < kTiles; ++o) {
 #pragma unroll
-      for (int f = 0; f < kUnitSegments; ++f) {
-        if ((chunk + i) * kUnitSegments + f >= arguments.segments) break;
-        uint32_t a[4];
-        unit.Operand(f, a);
+    for (int t = 0; t < kFours; ++t) {
 #pragma unroll
-        for (int t = 0; t < kTiles; ++t) {
-          const SegmentInputs& x = inputs[t][i * kUnitSegments + f];
-          unit.AddSegment(f, a, x.operands[Lane()], x.factors[Lane() % 4], partial[i][t]);
+      for (int i = 0; i < 2; ++i) partials[part][o][t][i][Lane()] = sums[o][t][i];
+    }
+  }
+  __syncthreads();
+  for (int i = WarpIndex(); i < kTiles * kFours * 2; i += kParts) {
+    const int o = i / (kFours * 2), t = i / 2 % kFours;
+    float sum = 0;
+#pragma unroll
+    for (int p = 0; p < kParts; ++p) sum += partials[p][o][t][i % 2][Lane()];
+    StoreUniform(arguments, (first_four + t) * kFour + Lane() % 4,
+                 (first_tile + o) * kUniformTile + Lane() / 4 + 8 * (i % 2), sum);
+  }
+}
+
+// --- Many tokens: a warp goes through all inputs -----------------------------------------------------------------------
+
+constexpr int kBlockWarps = 8;
+constexpr int kBlockThreads = kBlockWarps * kWarp;
+constexpr int kWarpFours = 8;    // of tokens
+constexpr int kWarpColumns = 2;  // warps beside each other over tokens
+constexpr int kBlockFours = kWarpFours * kWarpColumns;
+constexpr int kBlockTiles = kTiles * kBlockWarps / kWarpColumns;
+
+// What a block needs of a unit.
+template <int kBits, bool kHalfScales, int kSegment>
+struct UnitStage {
+  static constexpr int kTileBytes = LaneCodes<kBits, kSegment>::kBytes;
+  uint8_t codes[kBlockTiles][kTileBytes];
+  GroupPair<kHalfScales> groups[kBlockTiles][kUnitFields][8];
+  UnitInputs<kSegment, kFour> inputs[kBlockFours];
+};
+
+extern __shared__ uint4 many_memory[];
+
+// Threads copy `count` rows of kBytes each; from(row) is where one begins.
+template <int kBytes, typename From>
+__device__ __forceinline__ void CopyRows(void* to, int count, const From& from) {
+  static_assert(kBytes % 16 == 0);
+  constexpr int kPieces = kBytes / 16;
+  for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kBlockThreads) {
+    CopyUnit(SharedAddress(to) + static_cast<uint32_t>(i) * 16, from(i / kPieces) + i % kPieces * 16);
+  }
+}
+
+template <int kBits, bool kHalfScales, int kSegment>
+__device__ __forceinline__ void StartUnit(const UniformArguments& arguments, int64_t first_tile,
+                                          const UnitInputs<kSegment, kFour>* inputs, int unit,
+                                          UnitStage<kBits, kHalfScales, kSegment>& stage) {
+  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
+  const int64_t last = CeilDivide(arguments.outputs, kUniformTile) - 1;
+  const auto tile = [&](int i) { return arguments.tiles + min(first_tile + i, last) * arguments.tile_bytes; };
+  CopyRows<Stage::kTileBytes>(stage.codes, kBlockTiles, [&](int i) {
+    return tile(i) + arguments.groups_bytes + int64_t{unit} * Stage::kTileBytes;
+  });
+  constexpr int kGroupBytes = sizeof(GroupPair<kHalfScales>) * 8;
+  CopyRows<kGroupBytes>(stage.groups, kBlockTiles * kUnitFields, [&](int i) {
+    const int group = arguments.GroupOf(unit * kUnitFields + i % kUnitFields);
+    return tile(i / kUnitFields) + int64_t{group} * kGroupBytes;
+  });
+  CopyRows<sizeof(UnitInputs<kSegment, kFour>)>(stage.inputs, kBlockFours, [&](int i) {
+    return reinterpret_cast<const uint8_t*>(inputs + int64_t{i} * arguments.units + unit);
+  });
+  CommitCopies();
+}
+
+// Grid: blocks of the same outputs follow each other, so that weights are read from memory once.   inputs [fours, units]
+template <int kBits, bool kHalfScales, int kSegment>
+__global__ void __launch_bounds__(kBlockThreads)
+    UniformMany(UniformArguments arguments, int columns, const UnitInputs<kSegment, kFour>* inputs) {
+  StartNext();
+  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
+  Stage* const stages = reinterpret_cast<Stage*>(many_memory);  // two
+  const int64_t block_tile = int64_t{blockIdx.x} / columns * kBlockTiles;
+  const int64_t block_four = int64_t{blockIdx.x} % columns * kBlockFours;
+  const int warp_tile = WarpIndex() / kWarpColumns * kTiles,
+            warp_four = WarpIndex() % kWarpColumns * kWarpFours;
+  const UnitInputs<kSegment, kFour>* const rows = inputs + block_four * arguments.units;
+  WaitForPrevious();
+  StartUnit(arguments, block_tile, rows, 0, stages[0]);
+  float sums[kTiles][kWarpFours][2] = {}, partial[kTiles][kWarpFours][2] = {};
+  int part = 0;
+  for (int unit = 0; unit < arguments.units; ++unit) {
+    AwaitCopies<0>();
+    __syncthreads();  // the unit is there, and the one before is done with
+    if (unit + 1 < arguments.units) {
+      StartUnit(arguments, block_tile, rows, unit + 1, stages[(unit + 1) % 2]);
+    }
+    const Stage& stage = stages[unit % 2];
+    TileWeights<kBits, kHalfScales, kSegment, kTiles> weights;
+#pragma unroll
+    for (int o = 0; o < kTiles; ++o) {
+      weights.codes[o].Load(stage.codes[warp_tile + o]);
+#pragma unroll
+      for (int f = 0; f < kUnitFields; ++f) weights.groups[o][f] = stage.groups[warp_tile + o][f][Lane() / 4];
+    }
+    AddUnit(weights, stage.inputs + warp_four, 1, partial);
+    if (unit + 1 < arguments.PartBegin(part + 1)) continue;
+    // Parts without units add nothing.
+    while (part < kParts && arguments.PartBegin(part + 1) <= unit + 1) ++part;
+#pragma unroll
+    for (int o = 0; o < kTiles; ++o) {
+#pragma unroll
+      for (int t = 0; t < kWarpFours; ++t) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          sums[o][t][i] += partial[o][t][i];
+          partial[o][t][i] = 0;
         }
       }
     }
   }
-  if (tile >= tiles) return;
 #pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
+  for (int o = 0; o < kTiles; ++o) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float sums[kUniformSums];
+    for (int t = 0; t < kWarpFours; ++t) {
 #pragma unroll
-      for (int s = 0; s < kUniformSums; ++s) sums[s] = partial[s][t][i];
-      StoreUniform(arguments, block * kBlockTokens + t * kTileTokens + Lane() % 4,
-                   tile * kUniformTile + Lane() / 4 + 8 * i, SumOfPartials(sums));
+      for (int i = 0; i < 2; ++i) {
+        StoreUniform(arguments, (block_four + warp_four + t) * kFour + Lane() % 4,
+                     (block_tile + warp_tile + o) * kUniformTile + Lane() / 4 + 8 * i, sums[o][t][i]);
+      }
     }
   }
 }
 
-template <int kWarps>
-void LaunchMany(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments,
-                const SegmentInputs* rounded, int64_t token_blocks) {
-  const int64_t blocks = token_blocks * CeilDivide(UniformTiles(arguments.outputs), kWarps);
-  ForUniformFormat(format, arguments.group_segments, [&]<int kBits, bool kHalfScales, int kRun>() {
-    AllowSharedMemory(UniformMany<kWarps, kBits, kHalfScales, kRun>, sizeof(ChunkInputs));
-    Launch(backend.launch_stream(), UniformMany<kWarps, kBits, kHalfScales, kRun>,
-           {dim3(static_cast<unsigned>(blocks)), dim3(kWarps * kWarp), sizeof(ChunkInputs)}, arguments,
-           rounded, static_cast<int>(token_blocks));
-  });
+template <int kBits, bool kHalfScales, int kSegment>
+void LaunchMany(CudaBackend& backend, const UniformArguments& arguments,
+                const UnitInputs<kSegment, kFour>* inputs) {
+  constexpr size_t kBytes = 2 * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+  const int64_t columns = CeilDivide(arguments.tokens, kBlockFours * kFour);
+  const int64_t blocks = columns * CeilDivide(UniformTiles(arguments.outputs), kBlockTiles);
+  const auto kernel = UniformMany<kBits, kHalfScales, kSegment>;
+  AllowSharedMemory(kernel, kBytes);
+  Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kBlockThreads), kBytes},
+         arguments, static_cast<int>(columns), inputs);
+}
+
+template <int kBits, bool kHalfScales, int kSegment, int kFours>
+void LaunchParted(CudaBackend& backend, const UniformArguments& arguments,
+                 const UnitInputs<kSegment, kFour>* inputs) {
+  Launch(backend.launch_stream(), UniformParted<kBits, kHalfScales, kSegment, kFours>,
+         {dim3(static_cast<unsigned>(CeilDivide(UniformTiles(arguments.outputs), kTiles)),
+               static_cast<unsigned>(CeilDivide(arguments.tokens, kFours * kFour))),
+          dim3(kParts * kWarp)},
+         arguments, inputs);
 }
 
 }  // namespace
 
-void RunUniformMany(CudaBackend& backend, const UniformFormat& format, const UniformArguments& arguments) {
-  const int64_t token_blocks = CeilDivide(arguments.tokens, kBlockTokens);
-  const int segments = arguments.units * kUnitSegments;
-  const int64_t rounded_segments = token_blocks * kBlockTokens * segments;
-  SegmentInputs* const rounded =
-      backend.Scratch<SegmentInputs>(Purpose::kCodes, rounded_segments / kTileTokens);
-  Launch(backend.launch_stream(), RoundRows,
-         {dim3(static_cast<unsigned>(CeilDivide(rounded_segments * 8, kRoundThreads))), dim3(kRoundThreads)},
-         arguments, segments, rounded_segments, rounded);
-  // Few tokens: blocks of few outputs, so that there is one for every multiprocessor.
-  if (token_blocks <= 2) return LaunchMany<2>(backend, format, arguments, rounded, token_blocks);
-  LaunchMany<8>(backend, format, arguments, rounded, token_blocks);
+void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t segment,
+                    const UniformArguments& arguments) {
+  // Whole blocks of tokens.
+  const int64_t fours = CeilDivide(arguments.tokens, kBlockFours * kFour) * kBlockFours;
+  ForUniformFormat(format, segment, [&]<int kBits, bool kHalfScales, int kSegment>() {
+    UnitInputs<kSegment, kFour>* const inputs =
+        backend.Scratch<UnitInputs<kSegment, kFour>>(Purpose::kCodes, fours * arguments.units);
+    Launch(backend.launch_stream(), RoundRows<kBits, kSegment>,
+           {dim3(static_cast<unsigned>(CeilDivide(fours * arguments.units * kWarp, kRoundThreads))),
+            dim3(kRoundThreads)},
+           arguments, static_cast<int>(fours), inputs);
+    if (arguments.tokens > kPartedTokens) return LaunchMany<kBits, kHalfScales>(backend, arguments, inputs);
+    if (arguments.tokens > 8) return LaunchParted<kBits, kHalfScales, kSegment, 4>(backend, arguments, inputs);
+    LaunchParted<kBits, kHalfScales, kSegment, 2>(backend, arguments, inputs);
+  });
 }
 
 }  // namespace ternion::cuda

@@ -6,12 +6,15 @@
 #include "kernels/cuda/ternary_mma.cuh"
 #include "kernels/cuda/uniform_layout.h"
 
-// What both uniform matmuls are made of: a multiplication of 16 outputs by a segment of 32 inputs by 4 tokens, whose high and
-// low bytes are two columns, and the float operations after it, in the order of docs/numerics.md. Lane 4 g + q has outputs g
-// and g + 8 of token q.
+// What the uniform matmuls are made of: multiplications of 16 outputs by 32 inputs, the inputs' high and low bytes in two
+// neighbouring columns, and the float operations after a segment's, in the order of docs/numerics.md.
+//
+// Codes are masked where they lie in their byte, so that a segment's integers are 2^shift times as large; its step is as much
+// smaller, which changes no bit of the product.
 namespace ternion::cuda {
 
-inline constexpr int kTileTokens = 4;
+inline constexpr int kUnitFields = static_cast<int>(kUnitSegments);
+inline constexpr int kParts = static_cast<int>(kUniformParts);
 
 struct UniformArguments {
   const uint8_t* tiles;
@@ -19,98 +22,101 @@ struct UniformArguments {
   int64_t groups_bytes;
   int64_t outputs;
   int units;
-  int segments;        // that exist
-  int group_segments;  // of a group
-  const float* x;      // [tokens, segments * 32]
+  int segments;          // that exist
+  uint64_t group_share;  // 2^40 / segments of a group, rounded up
+  const float* x;        // [tokens, segments * segment]
   int64_t tokens;
   const float* bias;  // [outputs], or null
   bool add;
   float* y;  // [tokens, outputs]
-};
 
-// A token's segment of inputs: what an integer counts, and the integers' sum.
-struct SegmentFactors {
-  float step;
-  float sum;
-};
-
-// A scale and a zero as they lie in memory.
-template <bool kHalfScales>
-struct GroupWord {
-  uint32_t word;
-  __device__ __forceinline__ float scale() const {
-    return __half2float(__ushort_as_half(static_cast<uint16_t>(word & 0xffff)));
+  // Of a segment; beyond the last one its group.
+  __device__ __forceinline__ int GroupOf(int segment) const {
+    return static_cast<int>(static_cast<uint32_t>(min(segment, segments - 1)) * group_share >> 40);
   }
-  __device__ __forceinline__ float zero() const { return static_cast<float>(word >> 16); }
+  __device__ __forceinline__ int PartBegin(int part) const { return part * units / kParts; }
+};
+
+// How far codes of segment f are shifted to the left in their byte.
+template <int kBits>
+__host__ __device__ constexpr int FieldShift(int f) {
+  return kBits == 2 ? 2 * f : kBits == 4 ? 4 * (f % 2) : 0;
+}
+
+// Scales and zeros of outputs g and g + 8 as they lie in memory.
+template <bool kHalfScales>
+struct GroupPair {
+  uint2 words;
+  __device__ __forceinline__ uint32_t word(int i) const { return i == 0 ? words.x : words.y; }
+  __device__ __forceinline__ float scale(int i) const {
+    return __half2float(__ushort_as_half(static_cast<uint16_t>(word(i) & 0xffff)));
+  }
+  __device__ __forceinline__ int zero(int i) const { return static_cast<int>(word(i) >> 16); }
 };
 template <>
-struct __align__(8) GroupWord<false> {
-  uint32_t scale_bits;
-  uint32_t zero_point;
-  __device__ __forceinline__ float scale() const { return __uint_as_float(scale_bits); }
-  __device__ __forceinline__ float zero() const { return static_cast<float>(zero_point); }
+struct GroupPair<false> {
+  uint4 words;
+  __device__ __forceinline__ float scale(int i) const { return __uint_as_float(i == 0 ? words.x : words.z); }
+  __device__ __forceinline__ int zero(int i) const { return static_cast<int>(i == 0 ? words.y : words.w); }
 };
 
-// A lane's share of a unit of weights. Of kRun neighbouring segments the group is the same.
-template <int kBits, bool kHalfScales, int kRun>
-struct LaneUnit {
-  uint4 codes[kBits == 4 ? 2 : 1];
-  uint2 third;
-  GroupWord<kHalfScales> groups[kUnitSegments / kRun][2];  // of outputs g and g + 8
+// Those of a lane; `tile` is the tile's first byte, or its groups' in shared memory.
+template <bool kHalfScales>
+__device__ __forceinline__ GroupPair<kHalfScales> LoadGroup(const uint8_t* tile, int group) {
+  return reinterpret_cast<const GroupPair<kHalfScales>*>(tile)[group * 8 + Lane() / 4];
+}
 
-  // `tile` is the tile's first byte.
-  __device__ __forceinline__ void Load(const UniformArguments& arguments, const uint8_t* tile, int unit) {
-    const uint8_t* const from = tile + arguments.groups_bytes + int64_t{unit} * kBits * 256;
-    codes[0] = __ldg(reinterpret_cast<const uint4*>(from) + Lane());
-    if constexpr (kBits == 4) codes[1] = __ldg(reinterpret_cast<const uint4*>(from) + kWarp + Lane());
-    if constexpr (kBits == 3) third = __ldg(reinterpret_cast<const uint2*>(from + 512) + Lane());
-    const auto* const words = reinterpret_cast<const GroupWord<kHalfScales>*>(tile) + Lane() / 4;
-    int group = unit * kUnitSegments / arguments.group_segments;
-    int left = (group + 1) * arguments.group_segments - unit * kUnitSegments;  // segments of this group
+// A lane's share of a unit of codes.
+template <int kBits, int kSegment>
+struct LaneCodes {
+  static constexpr int kSteps = kSegment / kStepInputs;
+  static constexpr int kShares = kBits == 4 ? 2 : kSteps;
+  static constexpr int kBytes = kBits * kSegment * kUnitFields * kUniformTile / 8;
+  static_assert(kBits != 4 || kSteps == 1);
+
+  uint4 shares[kShares];
+  uint2 thirds[kBits == 3 ? kSteps : 1];
+
+  // `unit`: its first byte.
+  __device__ __forceinline__ void Load(const uint8_t* unit) {
+    const uint4* const from = reinterpret_cast<const uint4*>(unit);
 #pragma unroll
-    for (int f = 0; f < kUnitSegments; f += kRun) {
-      if (unit * kUnitSegments + f < arguments.segments) {
-        groups[f / kRun][0] = words[group * kUniformTile];
-        groups[f / kRun][1] = words[group * kUniformTile + 8];
-      }
-      left -= kRun;
-      if (left > 0) continue;
-      ++group;
-      left = arguments.group_segments;
+    for (int i = 0; i < kShares; ++i) shares[i] = from[i * kWarp + Lane()];
+    if constexpr (kBits == 3) {
+      const uint2* const last = reinterpret_cast<const uint2*>(from + kShares * kWarp);
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) thirds[i] = last[Lane() * kSteps + i];
     }
   }
 
-  // The operand of segment f.
-  __device__ __forceinline__ void Operand(int f, uint32_t (&a)[4]) const {
-    const uint4& share = codes[kBits == 4 ? f / 2 : 0];
+  // The operand of a step of segment f.
+  __device__ __forceinline__ void Operand(int f, int step, uint32_t (&a)[4]) const {
+    const uint4& share = shares[kBits == 4 ? f / 2 : step];
     const uint32_t words[4] = {share.x, share.y, share.z, share.w};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      if constexpr (kBits == 4) {
-        a[j] = words[j] >> f % 2 * 4 & 0x0f0f0f0fu;
-      } else {
-        a[j] = words[j] >> 2 * f & 0x03030303u;
-      }
+      if constexpr (kBits == 2) a[j] = words[j] & 0x03030303u << FieldShift<2>(f);
+      if constexpr (kBits == 4) a[j] = words[j] & 0x0f0f0f0fu << FieldShift<4>(f);
       if constexpr (kBits == 3) {
-        const uint32_t bits = j / 2 == 0 ? third.x : third.y;
-        a[j] |= (bits >> (j % 2 * 4 + f) & 0x01010101u) << 2;
+        const uint32_t third = j / 2 == 0 ? thirds[step].x : thirds[step].y;
+        a[j] = (words[j] >> 2 * f & 0x03030303u) | (third >> (j % 2 * 4 + f) & 0x01010101u) << 2;
       }
-    }
-  }
-
-  // partial[i] += segment f of output g + 8 i by the lane's token; `a` is its operand, `b` that of the inputs.
-  __device__ __forceinline__ void AddSegment(int f, const uint32_t (&a)[4], uint2 b, SegmentFactors factors,
-                                             float (&partial)[2]) const {
-    int sums[4] = {};
-    ByteMma(a, b.x, b.y, sums);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const float integer = static_cast<float>(sums[2 * i] * 256 + sums[2 * i + 1]);
-      const float exact = integer - groups[f / kRun][i].zero() * factors.sum;
-      partial[i] += exact * factors.step * groups[f / kRun][i].scale();
     }
   }
 };
+
+// Of a token's segment, both shifted: what an integer counts, and the integers' sum, negated.
+struct SegmentFactors {
+  float step;
+  int minus_sum;
+};
+
+// What a segment adds to an output's sum, from the sums of its high and low bytes.
+__device__ __forceinline__ float SegmentTerm(int high, int low, int zero, float scale,
+                                             SegmentFactors factors) {
+  const int exact = high * 256 + low + zero * factors.minus_sum;
+  return static_cast<float>(exact) * factors.step * scale;
+}
 
 // Bytes `byte` of four words.
 template <int kByte>
@@ -119,18 +125,35 @@ __device__ __forceinline__ uint32_t Bytes(const uint32_t (&x)[4]) {
   return __byte_perm(__byte_perm(x[0], x[1], kPair), __byte_perm(x[2], x[3], kPair), 0x5410);
 }
 
-// Rounds four channels of a segment that eight neighbouring lanes hold; all lanes of the warp call it. Every one of the eight
-// gets the segment's factors. Where an input is not finite the integers mean nothing and the step is NaN.
-struct RoundedFour {
-  uint32_t high;
-  uint32_t low;
+// A lane's share of a unit's inputs: eight neighbouring lanes have a segment, and each of it 4 neighbouring channels (or 8).
+template <int kSegment>
+struct RoundedShare {
+  static constexpr int kWords = kSegment / kStepInputs;
+  uint32_t high[kWords];
+  uint32_t low[kWords];
   SegmentFactors factors;
 };
-__device__ __forceinline__ RoundedFour RoundInputs(const float4& x) {
-  const float channels[4] = {x.x, x.y, x.z, x.w};
+
+// Rounds a unit of a row (docs/numerics.md); all lanes of the warp call it. Rows that do not exist, and segments, are zeros.
+// Where an input is not finite the integers mean nothing and the step is NaN.
+template <int kBits, int kSegment>
+__device__ __forceinline__ RoundedShare<kSegment> RoundShare(const UniformArguments& arguments, int64_t token,
+                                                             int unit) {
+  constexpr int kWords = RoundedShare<kSegment>::kWords;
+  const int f = Lane() / 8, segment = unit * kUnitFields + f;
+  float4 x[kWords] = {};
+  if (token < arguments.tokens && segment < arguments.segments) {
+    const float* const from = arguments.x + (token * arguments.segments + segment) * kSegment;
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) x[i] = reinterpret_cast<const float4*>(from)[Lane() % 8 * kWords + i];
+  }
   uint32_t bits = 0;  // magnitudes are ordered as their bits; NaN is above all
 #pragma unroll
-  for (float channel : channels) bits = max(bits, __float_as_uint(channel) & 0x7fffffffu);
+  for (const float4& four : x) {
+    for (float channel : {four.x, four.y, four.z, four.w}) {
+      bits = max(bits, __float_as_uint(channel) & 0x7fffffffu);
+    }
+  }
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) bits = max(bits, __shfl_xor_sync(kAllLanes, bits, apart));
   const float most = __uint_as_float(bits);
@@ -139,17 +162,74 @@ __device__ __forceinline__ RoundedFour RoundInputs(const float4& x) {
   // Adding 1.5 * 2^23 leaves the nearest integer in the low bits: its lowest byte, and after 128 more the one above, are the
   // integer's.
   constexpr float kRound = 12582912.0f;
-  uint32_t codes[4], above[4];
+  RoundedShare<kSegment> rounded;
+  uint32_t sum = 0;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    codes[i] = __float_as_uint(channels[i] * factor + kRound);
-    above[i] = codes[i] + 128;
+  for (int i = 0; i < kWords; ++i) {
+    const float channels[4] = {x[i].x, x[i].y, x[i].z, x[i].w};
+    uint32_t codes[4], above[4];
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      codes[c] = __float_as_uint(channels[c] * factor + kRound);
+      above[c] = codes[c] + 128;
+      sum += codes[c] - __float_as_uint(kRound);
+    }
+    rounded.high[i] = Bytes<1>(above);
+    rounded.low[i] = Bytes<0>(codes);
   }
-  uint32_t sum = (codes[0] + codes[1]) + (codes[2] + codes[3]) - 4 * __float_as_uint(kRound);
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
   const float step = bound / static_cast<float>(kInputMost) + (bound - bound);
-  return {Bytes<1>(above), Bytes<0>(codes), {step, static_cast<float>(static_cast<int>(sum))}};
+  const int shift = FieldShift<kBits>(f);
+  rounded.factors = {step * __int_as_float((127 - shift) << 23), -static_cast<int>(sum << shift)};
+  return rounded;
+}
+
+// The lane of a segment's operand that has column `column` and the share's channels; where in the lane's uint2 steps they lie.
+template <int kSegment>
+__device__ __forceinline__ void StoreColumn(const uint32_t (&words)[RoundedShare<kSegment>::kWords],
+                                            int column, uint32_t* operand) {
+  const int share = Lane() % 8;
+  if constexpr (kSegment == kStepInputs) {
+    operand[(column * 4 + share / 2) * 2 + share % 2] = words[0];
+  } else {
+    *reinterpret_cast<uint2*>(operand + (column * 4 + share % 4) * 4 + share / 4 * 2) = {words[0], words[1]};
+  }
+}
+
+// A lane's operand of a segment's steps.
+template <int kSegment>
+struct alignas(kSegment / 4) LaneInputs {
+  uint2 steps[kSegment / kStepInputs];
+};
+
+// A unit of the inputs of one, two or four tokens, as the multiplications take them. Eight columns are four tokens of one
+// segment, two of two or one of four: column pair c of set s, high and low bytes, is segment s * kSegments + c / kTokens of
+// token c % kTokens.
+template <int kSegment, int kTokens>
+struct UnitInputs {
+  static constexpr int kSegments = 4 / kTokens;  // of a set
+  static constexpr int kSets = kTokens;
+
+  LaneInputs<kSegment> operands[kSets][kWarp];
+  SegmentFactors factors[kSets][4];  // of a column pair
+};
+
+// Rounds a unit of kTokens tokens from `first` on; all lanes of the warp call it.
+template <int kBits, int kSegment, int kTokens>
+__device__ __forceinline__ void RoundUnit(const UniformArguments& arguments, int64_t first, int unit,
+                                          UnitInputs<kSegment, kTokens>& to) {
+  constexpr int kSegments = UnitInputs<kSegment, kTokens>::kSegments;
+  const int f = Lane() / 8, set = f / kSegments;
+#pragma unroll
+  for (int token = 0; token < kTokens; ++token) {
+    const RoundedShare<kSegment> share = RoundShare<kBits, kSegment>(arguments, first + token, unit);
+    const int pair = f % kSegments * kTokens + token;
+    uint32_t* const operand = reinterpret_cast<uint32_t*>(to.operands[set]);
+    StoreColumn<kSegment>(share.high, 2 * pair, operand);
+    StoreColumn<kSegment>(share.low, 2 * pair + 1, operand);
+    if (Lane() % 8 == 0) to.factors[set][pair] = share.factors;
+  }
 }
 
 // y of one output and token.
@@ -159,11 +239,6 @@ __device__ __forceinline__ void StoreUniform(const UniformArguments& arguments, 
   float* const y = arguments.y + token * arguments.outputs + output;
   const float value = arguments.bias == nullptr ? sum : sum + arguments.bias[output];
   *y = arguments.add ? *y + value : value;
-}
-
-// The tree that halves the partial sums.
-__device__ __forceinline__ float SumOfPartials(const float (&p)[kUniformSums]) {
-  return ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
 }
 
 }  // namespace ternion::cuda

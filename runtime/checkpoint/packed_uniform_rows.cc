@@ -10,16 +10,18 @@ namespace {
 
 using cpu::UniformLayout;
 
-// One input's code; `unit`: the output's first byte of the unit.
-uint8_t CodeAt(const uint8_t* unit, int bits, int64_t input) {
-  const int64_t field = input % kUniformUnit / kInputSegment, quad = input % kInputSegment / 4;
+// One input's code; `units`: the output's first byte of the tile's units.
+uint8_t CodeAt(const uint8_t* units, const UniformLayout& layout, int64_t input) {
+  const uint8_t* const unit = units + input / layout.UnitInputs() * layout.UnitBytes();
+  const int64_t field = input % layout.UnitInputs() / layout.segment, quad = input % layout.segment / 4,
+                quads = layout.segment / 4;
   const auto line = [&](int64_t index) { return int{unit[index * cpu::kUniformLine + input % 4]}; };
-  if (bits == 4) {
-    return static_cast<uint8_t>(line(field / 2 * cpu::kUniformQuads + quad) >> (field % 2 * 4) & 15);
+  if (layout.bits == 4) {
+    return static_cast<uint8_t>(line(field / 2 * quads + quad) >> (field % 2 * 4) & 15);
   }
   const int low = line(quad) >> (2 * field) & 3;
-  if (bits == 2) return static_cast<uint8_t>(low);
-  const int high = line(cpu::kUniformQuads + quad / 2) >> (quad % 2 * 4 + field) & 1;
+  if (layout.bits == 2) return static_cast<uint8_t>(low);
+  const int high = line(quads + quad / 2) >> (quad % 2 * 4 + field) & 1;
   return static_cast<uint8_t>(low | high << 2);
 }
 
@@ -49,7 +51,7 @@ void ReadPackedUniform(const UniformFormat& format, int64_t inputs, const uint8_
     }
     const uint8_t* const units = tile + layout.GroupsBytes() + at * 4;
     for (int64_t i = 0; i < inputs; ++i) {
-      rows.codes.row(row)[i] = CodeAt(units + i / kUniformUnit * layout.UnitBytes(), layout.bits, i);
+      rows.codes.row(row)[i] = CodeAt(units, layout, i);
     }
   }
 }

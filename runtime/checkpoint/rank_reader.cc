@@ -98,10 +98,10 @@ absl::Status RankReader::Ternary(const std::string& name, TernaryLayout layout, 
 
 absl::Status RankReader::Uniform(const std::string& name, const UniformFormat& format, MatrixForm form,
                                  PackedUniform& matrix) {
-  if (format.group % kInputSegment != 0) {
+  if (format.group % kShortSegment != 0) {
     return absl::InvalidArgumentError(absl::StrCat(file_.path().string(), ": tensor ", name, ": groups of ",
                                                    format.group, " channels; the kernels want multiples of ",
-                                                   kInputSegment));
+                                                   kShortSegment));
   }
   TERNION_ASSIGN_OR_RETURN(const FileTensor* tensor, Get(name, DType::kU8, UniformShape(format, form)));
   if (!IsCpu(backend_)) return Repack(*tensor, format, form, matrix);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -51,26 +52,31 @@ inline absl::StatusOr<PackedUniform> Pack(Backend& backend, const UniformMatrix&
 
 // x . W^T as docs/numerics.md has it, bit by bit.                 x [inputs]
 inline std::vector<float> MultiplyAsWritten(const UniformMatrix& w, const float* x) {
-  std::vector<std::vector<float>> partial(w.outputs, std::vector<float>(kUniformSums));
-  for (int64_t begin = 0; begin < w.inputs; begin += kInputSegment) {
+  const int64_t segment = UniformSegment(w.format, w.inputs), unit = segment * kUnitSegments;
+  const int64_t units = (w.inputs + unit - 1) / unit;
+  std::vector<std::vector<float>> partial(w.outputs, std::vector<float>(kUniformParts));
+  int64_t part = 0;
+  for (int64_t begin = 0; begin < w.inputs; begin += segment) {
+    while (begin / unit >= (part + 1) * units / kUniformParts) ++part;
     float most = kInputFloor;
-    for (int64_t i = begin; i < begin + kInputSegment; ++i) most = std::max(most, std::abs(x[i]));
+    for (int64_t i = begin; i < begin + segment; ++i) most = std::max(most, std::abs(x[i]));
     const float factor = kInputMost / most, step = most / kInputMost;
     std::vector<int32_t> integers;
     int32_t total = 0;
-    for (int64_t i = begin; i < begin + kInputSegment; ++i) {
+    for (int64_t i = begin; i < begin + segment; ++i) {
       integers.push_back(static_cast<int32_t>(std::nearbyint(x[i] * factor)));
       total += integers.back();
     }
     for (int64_t o = 0; o < w.outputs; ++o) {
       int32_t sum = -w.zeros[w.place(o, begin)] * total;
-      for (int64_t i = 0; i < kInputSegment; ++i) sum += w.codes[o * w.inputs + begin + i] * integers[i];
-      partial[o][begin / kUniformUnit % kUniformSums] +=
-          static_cast<float>(sum) * step * w.scales[w.place(o, begin)];
+      for (int64_t i = 0; i < segment; ++i) sum += w.codes[o * w.inputs + begin + i] * integers[i];
+      partial[o][part] += static_cast<float>(sum) * step * w.scales[w.place(o, begin)];
     }
   }
   std::vector<float> y;
-  for (const std::vector<float>& sums : partial) y.push_back(HalvingSum(sums));
+  for (const std::vector<float>& parts : partial) {
+    y.push_back(std::accumulate(parts.begin(), parts.end(), 0.0f));
+  }
   return y;
 }
 

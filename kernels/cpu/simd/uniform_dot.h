@@ -9,7 +9,8 @@
 #endif
 
 // Sums of products of a line's codes, which are unsigned bytes of at most 15, and an input's high or low bytes, which are at
-// most 127 in magnitude: a lane is an output. Within a segment of 32 channels 16 bits hold them for two bytes of a quad.
+// most 127 in magnitude: a lane is an output. Within a segment 16 bits hold them for two bytes of a quad: 32 channels of 4 bits or
+// 64 of 3.
 namespace ternion::cpu::TERNION_ISA {
 namespace {
 

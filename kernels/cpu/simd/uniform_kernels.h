@@ -11,17 +11,16 @@ namespace ternion::cpu {
 // Sides of a matrix in memory: kernels/cpu/uniform_layout.h.
 inline constexpr int64_t kUniformTile = 16;  // outputs
 inline constexpr int64_t kUniformLine = 64;  // bytes
-inline constexpr int64_t kUniformQuads = kInputSegment / 4;
-inline constexpr int64_t kUnitSegments = kUniformUnit / kInputSegment;
 
 // Rows of x as integers 256 * high + low. Channels that do not exist, up to whole units, are 0.
 struct UniformInputs {
-  int8_t* high;  // [tokens, units * kUniformUnit]
+  int8_t* high;  // [tokens, units * kUnitSegments * segment]
   int8_t* low;   // the same
-  float* steps;  // [tokens, units * segments of a unit]: what an integer counts
+  float* steps;  // [tokens, units * kUnitSegments]: what an integer counts
   float* sums;   // the same: a segment's integers added
   int64_t tokens;
   int64_t units;
+  int64_t segment;  // channels: kShortSegment or kLongSegment
 };
 
 // Tiles as kernels/cpu/uniform_layout.h has them.
@@ -39,9 +38,8 @@ struct UniformDots {
 };
 
 struct UniformKernels {
-  // A row of x: n channels, high and low of whole units.
-  void (*round_inputs)(const float* x, int64_t n, int64_t units, int8_t* high, int8_t* low, float* steps,
-                       float* sums);
+  // A token's row of x, n channels, into `to`.
+  void (*round_inputs)(const float* x, int64_t n, const UniformInputs& to, int64_t token);
   void (*dot_tiles)(const UniformDots& work);
 };
 
