@@ -25,6 +25,15 @@ __device__ __forceinline__ void ByteMma(const uint32_t (&a)[4], uint32_t b0, uin
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// The same; sums = the product.
+__device__ __forceinline__ void FirstByteMma(const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                             int (&sums)[4]) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+      : "=r"(sums[0]), "=r"(sums[1]), "=r"(sums[2]), "=r"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(0));
+}
+
 // Lane 4 g + q gets, of four matrices of 8 rows of 16 bytes, bytes 4 q .. 4 q + 3 of row g; lane 8 m + r points at row r
 // of matrix m.
 __device__ __forceinline__ void LoadMatrices(const uint8_t* row, uint32_t (&words)[4]) {

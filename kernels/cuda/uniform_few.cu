@@ -12,7 +12,9 @@ namespace ternion::cuda {
 namespace {
 
 constexpr int64_t kMostInputBytes = 200 << 10;  // of rounded inputs, in shared memory
-constexpr int kAhead = 2;                       // units of a warp on their way
+// Units of a warp on their way: as many as registers hold.
+template <int kTokens>
+constexpr int kAhead = kTokens == 4 ? 2 : 4;
 
 extern __shared__ uint4 few_memory[];
 
@@ -40,7 +42,7 @@ struct FewWeights {
     for (int s = 0; s < kSets; ++s) {
       const LaneInputs<kSegment> mine = inputs.operands[s][Lane()];
       const SegmentFactors factors = inputs.factors[s][Lane() % 4];
-      int sums[2][4] = {};  // two, that multiplications wait less for each other
+      int sums[2][4];  // two, that multiplications wait less for each other
 #pragma unroll
       for (int r = 0; r < kSegments; ++r) {
         const bool has_column = Lane() / 8 / kTokens == r;
@@ -49,14 +51,23 @@ struct FewWeights {
           const uint2 b = has_column ? mine.steps[step] : uint2{0, 0};
           uint32_t a[4];
           codes.Operand(s * kSegments + r, step, a);
-          ByteMma(a, b.x, b.y, sums[(r * codes.kSteps + step) % 2]);
+          const int n = r * codes.kSteps + step;
+          if (n < 2) {
+            FirstByteMma(a, b.x, b.y, sums[n]);
+          } else {
+            ByteMma(a, b.x, b.y, sums[n % 2]);
+          }
         }
       }
       float terms[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        terms[i] = SegmentTerm(sums[0][2 * i] + sums[1][2 * i], sums[0][2 * i + 1] + sums[1][2 * i + 1],
-                               groups[s].zero(i), groups[s].scale(i), factors);
+        int high = sums[0][2 * i], low = sums[0][2 * i + 1];
+        if constexpr (kSegments * codes.kSteps > 1) {
+          high += sums[1][2 * i];
+          low += sums[1][2 * i + 1];
+        }
+        terms[i] = SegmentTerm(high, low, groups[s].zero(i), groups[s].scale(i), factors);
       }
 #pragma unroll
       for (int r = 0; r < kSegments; ++r) {
@@ -104,6 +115,19 @@ struct UnitCursor {
   }
 };
 
+// The warps of a block round all units; the next one is on its way meanwhile.
+template <int kBits, int kSegment, int kTokens, int kWarps>
+__device__ __forceinline__ void RoundAll(const UniformArguments& arguments,
+                                         UnitInputs<kSegment, kTokens>* inputs) {
+  FloatUnit<kSegment, kTokens> next;
+  if (WarpIndex() < arguments.units) next.Load(arguments, 0, WarpIndex());
+  for (int unit = WarpIndex(); unit < arguments.units; unit += kWarps) {
+    const FloatUnit<kSegment, kTokens> from = next;
+    if (unit + kWarps < arguments.units) next.Load(arguments, 0, unit + kWarps);
+    RoundUnit<kBits>(from, inputs[unit]);
+  }
+}
+
 // A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 __global__ void __launch_bounds__(kRows* kParts* kWarp, 2 / kRows) UniformFew(UniformArguments arguments) {
@@ -117,7 +141,7 @@ __global__ void __launch_bounds__(kRows* kParts* kWarp, 2 / kRows) UniformFew(Un
   UnitCursor at = {arguments.PartBegin(part), arguments.PartBegin(part + 1),
                    int64_t{blockIdx.x} * kRows + row, arguments.PartBegin(part)};
   UnitCursor next = at;
-  FewWeights<kBits, kHalfScales, kSegment, kTokens> ahead[kAhead];
+  FewWeights<kBits, kHalfScales, kSegment, kTokens> ahead[kAhead<kTokens>];
   const auto load_next = [&](int j) {
     if (next.exists(tiles)) {
       ahead[j].Load(arguments, arguments.tiles + next.tile * arguments.tile_bytes, next.unit);
@@ -125,16 +149,14 @@ __global__ void __launch_bounds__(kRows* kParts* kWarp, 2 / kRows) UniformFew(Un
     next.Advance(stride);
   };
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) load_next(j);
+  for (int j = 0; j < kAhead<kTokens>; ++j) load_next(j);
   WaitForPrevious();
-  for (int unit = WarpIndex(); unit < arguments.units; unit += kWarps) {
-    RoundUnit<kBits>(arguments, 0, unit, inputs[unit]);
-  }
+  RoundAll<kBits, kSegment, kTokens, kWarps>(arguments, inputs);
   __syncthreads();
   float partial[2] = {};
   for (int turn = 0; at.tile - row < tiles;) {
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j) {
+    for (int j = 0; j < kAhead<kTokens>; ++j) {
       if (at.tile - row >= tiles) break;
       if (at.exists(tiles)) ahead[j].AddUnit(inputs[at.unit], partial);
       load_next(j);
@@ -165,12 +187,11 @@ void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
          {dim3(static_cast<unsigned>(blocks)), dim3(kRows * kParts * kWarp), bytes}, arguments);
 }
 
-// Two tiles at a time share the rounding, where that leaves work for most multiprocessors.
-constexpr int64_t kPairedTiles = 192;
-
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
-  if (UniformTiles(arguments.outputs) >= kPairedTiles) {
+  // Two tiles at a time share the rounding, where no multiprocessor has more to do for it.
+  const int64_t tiles = UniformTiles(arguments.outputs), processors = backend.multiprocessors();
+  if (2 * CeilDivide(CeilDivide(tiles, 2), processors) <= CeilDivide(tiles, processors)) {
     return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments);
   }
   LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments);

@@ -25,15 +25,23 @@ __global__ void __launch_bounds__(kRoundThreads)
   WaitForPrevious();
   const int64_t index = (int64_t{blockIdx.x} * kRoundThreads + threadIdx.x) / kWarp;
   if (index >= int64_t{fours} * arguments.units) return;
-  RoundUnit<kBits>(arguments, index / arguments.units * kFour, static_cast<int>(index % arguments.units),
-                   to[index]);
+  FloatUnit<kSegment, kFour> from;
+  from.Load(arguments, index / arguments.units * kFour, static_cast<int>(index % arguments.units));
+  RoundUnit<kBits>(from, to[index]);
 }
 
 // --- Few tokens: a warp has a part of the inputs ----------------------------------------------------------------------
 
+// A lane's weights of a unit.
+template <int kBits, bool kHalfScales, int kSegment>
+struct TileWeights {
+  LaneCodes<kBits, kSegment> codes[kTiles];
+  GroupPair<kHalfScales> groups[kTiles][kUnitFields];
+};
+
 template <int kBits, bool kHalfScales, int kSegment>
 __device__ __forceinline__ void LoadWeights(const UniformArguments& arguments, int64_t first_tile, int unit,
-                                            TileWeights<kBits, kHalfScales, kSegment, kTiles>& weights) {
+                                            TileWeights<kBits, kHalfScales, kSegment>& weights) {
   const int64_t last = CeilDivide(arguments.outputs, kUniformTile) - 1;
 #pragma unroll
   for (int o = 0; o < kTiles; ++o) {
@@ -48,7 +56,7 @@ __device__ __forceinline__ void LoadWeights(const UniformArguments& arguments, i
 
 // Grid: pairs of tiles, fours of tokens / kFours.     inputs [fours, units]
 template <int kBits, bool kHalfScales, int kSegment, int kFours>
-__global__ void __launch_bounds__(kParts* kWarp)
+__global__ void __launch_bounds__(kParts* kWarp, kFours == 2 ? 2 : 1)
     UniformParted(UniformArguments arguments, const UnitInputs<kSegment, kFour>* inputs) {
   StartNext();
   __shared__ float partials[kParts][kTiles][kFours][2][kWarp];
@@ -56,14 +64,16 @@ __global__ void __launch_bounds__(kParts* kWarp)
   const int64_t first_tile = int64_t{blockIdx.x} * kTiles;
   const int64_t first_four = int64_t{blockIdx.y} * kFours;
   int unit = arguments.PartBegin(part);
-  TileWeights<kBits, kHalfScales, kSegment, kTiles> next;
+  TileWeights<kBits, kHalfScales, kSegment> next;
   if (unit < end) LoadWeights(arguments, first_tile, unit, next);
   WaitForPrevious();
   float sums[kTiles][kFours][2] = {};
   for (; unit < end; ++unit) {
-    const TileWeights<kBits, kHalfScales, kSegment, kTiles> weights = next;
+    const TileWeights<kBits, kHalfScales, kSegment> weights = next;
     if (unit + 1 < end) LoadWeights(arguments, first_tile, unit + 1, next);
-    AddUnit(weights, inputs + first_four * arguments.units + unit, arguments.units, sums);
+    AddUnit(
+        weights.codes, [&](int o, int f) { return weights.groups[o][f]; },
+        inputs + first_four * arguments.units + unit, arguments.units, sums);
   }
 #pragma unroll
   for (int o = 0; o < kTiles; ++o) {
@@ -88,7 +98,7 @@ __global__ void __launch_bounds__(kParts* kWarp)
 
 constexpr int kBlockWarps = 8;
 constexpr int kBlockThreads = kBlockWarps * kWarp;
-constexpr int kWarpFours = 8;    // of tokens
+constexpr int kWarpFours = 4;    // of tokens
 constexpr int kWarpColumns = 2;  // warps beside each other over tokens
 constexpr int kBlockFours = kWarpFours * kWarpColumns;
 constexpr int kBlockTiles = kTiles * kBlockWarps / kWarpColumns;
@@ -137,7 +147,7 @@ __device__ __forceinline__ void StartUnit(const UniformArguments& arguments, int
 
 // Grid: blocks of the same outputs follow each other, so that weights are read from memory once.   inputs [fours, units]
 template <int kBits, bool kHalfScales, int kSegment>
-__global__ void __launch_bounds__(kBlockThreads)
+__global__ void __launch_bounds__(kBlockThreads, 2)
     UniformMany(UniformArguments arguments, int columns, const UnitInputs<kSegment, kFour>* inputs) {
   StartNext();
   using Stage = UnitStage<kBits, kHalfScales, kSegment>;
@@ -158,14 +168,12 @@ __global__ void __launch_bounds__(kBlockThreads)
       StartUnit(arguments, block_tile, rows, unit + 1, stages[(unit + 1) % 2]);
     }
     const Stage& stage = stages[unit % 2];
-    TileWeights<kBits, kHalfScales, kSegment, kTiles> weights;
+    LaneCodes<kBits, kSegment> codes[kTiles];
 #pragma unroll
-    for (int o = 0; o < kTiles; ++o) {
-      weights.codes[o].Load(stage.codes[warp_tile + o]);
-#pragma unroll
-      for (int f = 0; f < kUnitFields; ++f) weights.groups[o][f] = stage.groups[warp_tile + o][f][Lane() / 4];
-    }
-    AddUnit(weights, stage.inputs + warp_four, 1, partial);
+    for (int o = 0; o < kTiles; ++o) codes[o].Load(stage.codes[warp_tile + o]);
+    AddUnit(
+        codes, [&](int o, int f) { return stage.groups[warp_tile + o][f][Lane() / 4]; },
+        stage.inputs + warp_four, 1, partial);
     if (unit + 1 < arguments.PartBegin(part + 1)) continue;
     // Parts without units add nothing.
     while (part < kParts && arguments.PartBegin(part + 1) <= unit + 1) ++part;
@@ -208,7 +216,7 @@ void LaunchMany(CudaBackend& backend, const UniformArguments& arguments,
 
 template <int kBits, bool kHalfScales, int kSegment, int kFours>
 void LaunchParted(CudaBackend& backend, const UniformArguments& arguments,
-                 const UnitInputs<kSegment, kFour>* inputs) {
+                  const UnitInputs<kSegment, kFour>* inputs) {
   Launch(backend.launch_stream(), UniformParted<kBits, kHalfScales, kSegment, kFours>,
          {dim3(static_cast<unsigned>(CeilDivide(UniformTiles(arguments.outputs), kTiles)),
                static_cast<unsigned>(CeilDivide(arguments.tokens, kFours * kFour))),
@@ -230,7 +238,8 @@ void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t s
             dim3(kRoundThreads)},
            arguments, static_cast<int>(fours), inputs);
     if (arguments.tokens > kPartedTokens) return LaunchMany<kBits, kHalfScales>(backend, arguments, inputs);
-    if (arguments.tokens > 8) return LaunchParted<kBits, kHalfScales, kSegment, 4>(backend, arguments, inputs);
+    if (arguments.tokens > 8)
+      return LaunchParted<kBits, kHalfScales, kSegment, 4>(backend, arguments, inputs);
     LaunchParted<kBits, kHalfScales, kSegment, 2>(backend, arguments, inputs);
   });
 }

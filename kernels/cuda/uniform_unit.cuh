@@ -134,19 +134,49 @@ struct RoundedShare {
   SegmentFactors factors;
 };
 
-// Rounds a unit of a row (docs/numerics.md); all lanes of the warp call it. Rows that do not exist, and segments, are zeros.
-// Where an input is not finite the integers mean nothing and the step is NaN.
-template <int kBits, int kSegment>
-__device__ __forceinline__ RoundedShare<kSegment> RoundShare(const UniformArguments& arguments, int64_t token,
-                                                             int unit) {
-  constexpr int kWords = RoundedShare<kSegment>::kWords;
-  const int f = Lane() / 8, segment = unit * kUnitFields + f;
-  float4 x[kWords] = {};
-  if (token < arguments.tokens && segment < arguments.segments) {
+// A lane's share of a unit of a row before that. Rows and segments that do not exist are zeros.
+template <int kSegment>
+struct FloatShare {
+  static constexpr int kWords = kSegment / kStepInputs;
+  float4 x[kWords];
+
+  __device__ __forceinline__ void Load(const UniformArguments& arguments, int64_t token, int unit) {
+    const int segment = unit * kUnitFields + Lane() / 8;
+    const bool exists = token < arguments.tokens && segment < arguments.segments;
     const float* const from = arguments.x + (token * arguments.segments + segment) * kSegment;
 #pragma unroll
-    for (int i = 0; i < kWords; ++i) x[i] = reinterpret_cast<const float4*>(from)[Lane() % 8 * kWords + i];
+    for (int i = 0; i < kWords; ++i) {
+      x[i] = exists ? reinterpret_cast<const float4*>(from)[Lane() % 8 * kWords + i] : float4{0, 0, 0, 0};
+    }
   }
+};
+
+// kInputMost / bound as the division gives it. Scaled so that nothing on the way is too small or too large: two corrections
+// of a quotient by its remainder round it as the hardware's own sequence does.
+__device__ __forceinline__ float InputFactor(float bound) {
+  constexpr float kScale = 0x1p-10f, kDividend = static_cast<float>(kInputMost) * kScale;
+  const float divisor = bound * kScale;
+  float inverse = 0;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(inverse) : "f"(divisor));
+  inverse = __fmaf_rn(__fmaf_rn(-divisor, inverse, 1.0f), inverse, inverse);
+  float quotient = kDividend * inverse;
+  quotient = __fmaf_rn(__fmaf_rn(-divisor, quotient, kDividend), inverse, quotient);
+  return __fmaf_rn(__fmaf_rn(-divisor, quotient, kDividend), inverse, quotient);
+}
+
+// bound / kInputMost likewise.
+__device__ __forceinline__ float InputStep(float bound) {
+  constexpr float kDivisor = static_cast<float>(kInputMost), kInverse = 1.0f / kDivisor;
+  const float quotient = bound * kInverse;
+  return __fmaf_rn(__fmaf_rn(-kDivisor, quotient, bound), kInverse, quotient);
+}
+
+// Rounds a unit of a row (docs/numerics.md); all lanes of the warp call it. Where an input is not finite the integers mean
+// nothing and the step is NaN.
+template <int kBits, int kSegment>
+__device__ __forceinline__ RoundedShare<kSegment> RoundShare(const FloatShare<kSegment>& share) {
+  constexpr int kWords = RoundedShare<kSegment>::kWords;
+  const float4(&x)[kWords] = share.x;
   uint32_t bits = 0;  // magnitudes are ordered as their bits; NaN is above all
 #pragma unroll
   for (const float4& four : x) {
@@ -158,7 +188,7 @@ __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const UniformArgume
   for (int apart = 4; apart > 0; apart /= 2) bits = max(bits, __shfl_xor_sync(kAllLanes, bits, apart));
   const float most = __uint_as_float(bits);
   const float bound = most < kInputFloor ? kInputFloor : most;
-  const float factor = static_cast<float>(kInputMost) / bound;
+  const float factor = InputFactor(bound);
   // Adding 1.5 * 2^23 leaves the nearest integer in the low bits: its lowest byte, and after 128 more the one above, are the
   // integer's.
   constexpr float kRound = 12582912.0f;
@@ -179,8 +209,8 @@ __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const UniformArgume
   }
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
-  const float step = bound / static_cast<float>(kInputMost) + (bound - bound);
-  const int shift = FieldShift<kBits>(f);
+  const float step = InputStep(bound) + (bound - bound);
+  const int shift = FieldShift<kBits>(Lane() / 8);
   rounded.factors = {step * __int_as_float((127 - shift) << 23), -static_cast<int>(sum << shift)};
   return rounded;
 }
@@ -215,15 +245,26 @@ struct UnitInputs {
   SegmentFactors factors[kSets][4];  // of a column pair
 };
 
-// Rounds a unit of kTokens tokens from `first` on; all lanes of the warp call it.
+// A lane's share of a unit of kTokens tokens from `first` on.
+template <int kSegment, int kTokens>
+struct FloatUnit {
+  FloatShare<kSegment> shares[kTokens];
+
+  __device__ __forceinline__ void Load(const UniformArguments& arguments, int64_t first, int unit) {
+#pragma unroll
+    for (int token = 0; token < kTokens; ++token) shares[token].Load(arguments, first + token, unit);
+  }
+};
+
+// Rounds a unit; all lanes of the warp call it.
 template <int kBits, int kSegment, int kTokens>
-__device__ __forceinline__ void RoundUnit(const UniformArguments& arguments, int64_t first, int unit,
+__device__ __forceinline__ void RoundUnit(const FloatUnit<kSegment, kTokens>& from,
                                           UnitInputs<kSegment, kTokens>& to) {
   constexpr int kSegments = UnitInputs<kSegment, kTokens>::kSegments;
   const int f = Lane() / 8, set = f / kSegments;
 #pragma unroll
   for (int token = 0; token < kTokens; ++token) {
-    const RoundedShare<kSegment> share = RoundShare<kBits, kSegment>(arguments, first + token, unit);
+    const RoundedShare<kSegment> share = RoundShare<kBits, kSegment>(from.shares[token]);
     const int pair = f % kSegments * kTokens + token;
     uint32_t* const operand = reinterpret_cast<uint32_t*>(to.operands[set]);
     StoreColumn<kSegment>(share.high, 2 * pair, operand);

@@ -19,7 +19,7 @@ using nlohmann::json;
 
 constexpr char kFormat[] = "ternion-converted";
 // Of the folder's layout and of everything that is packed in it. A change of kernels/cpu/ternary_layout.h is a new one.
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 constexpr size_t kMostBytes = size_t{1} << 28;
 constexpr int64_t kMostRanks = 4096;
 constexpr int64_t kMostCount = int64_t{1} << 50;

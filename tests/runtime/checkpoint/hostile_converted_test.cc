@@ -98,7 +98,7 @@ TEST_F(HostileConverted, ManifestsThatAreNone) {
   EXPECT_THAT(ErrorOfManifest("null"), HasSubstr("format must be a string"));
   EXPECT_THAT(ErrorOfManifest(std::string(100000, '[')), HasSubstr("ternion.json"));
   EXPECT_THAT(ErrorOfManifest(manifest_.dump() + "}"), HasSubstr("ternion.json"));
-  EXPECT_THAT(ErrorOfManifest(R"({"format": "ternion-converted", "version": 1, "version": 1})"),
+  EXPECT_THAT(ErrorOfManifest(R"({"format": "ternion-converted", "version": 2, "version": 2})"),
               HasSubstr("ternion.json"));
 }
 
@@ -110,7 +110,7 @@ struct Wrong {
 TEST_F(HostileConverted, ManifestsWithAWrongField) {
   const std::vector<Wrong> cases = {
       {[](json& m) { m["format"] = "other"; }, "format must be \"ternion-converted\""},
-      {[](json& m) { m["version"] = 2; }, "is of version 2; this program reads 1"},
+      {[](json& m) { m["version"] = 1; }, "is of version 1; this program reads 2"},
       {[](json& m) { m["version"] = -1; }, "version must be a whole number"},
       {[](json& m) { m["version"] = 1.5; }, "version must be a whole number"},
       {[](json& m) { m.erase("version"); }, "version must be a whole number"},
