@@ -12,7 +12,8 @@
 // 2 q + 9 of outputs g and g + 8 and of token g.
 //
 // An input is a sum of terms of the weights' type: three bfloat16, exactly; or two float16 of the input times a power of two
-// that brings the batch's absolute maximum to 2^14 or more. These leave out at most the last of its 24 bits, or 2^-39 of that maximum.
+// that brings the batch's absolute maximum to 2^14 or more. These leave out at most the last of its 24 bits, or 2^-39 of that
+// maximum.
 //
 // Numerics: a batch's sum is one chain of multiplications that starts with the small terms, step by step, and ends with the
 // first ones. Batch b joins partial sum b % 8, in ascending order of b; the partial sums are added from the first on.
@@ -85,8 +86,8 @@ __device__ __forceinline__ void LoadWeights(uint32_t rows, int step, uint32_t (&
   }
 }
 
-// How kThreads threads copy kRows rows of a batch into shared memory. Channels that do not exist become zeros there; in the place of
-// rows that do not exist stays what was there.
+// How kThreads threads copy kRows rows of a batch into shared memory. Channels that do not exist become zeros there; in the
+// place of rows that do not exist stays what was there.
 template <int kThreads, int kRows>
 class BatchCopies {
  public:

@@ -1,4 +1,4 @@
-// Plain weights by few tokens: bound by reading the weights. A block has one or two tiles of 16 outputs and up to 16 tokens; warp
+// Plain weights by few tokens: bound by reading the weights. A block has one to four tiles of 16 outputs and up to 16 tokens; warp
 // w of its eight multiplies the batches of channels that are w modulo 8, which is a partial sum of its own. Its weights pass
 // through a ring of its own in shared memory, and start before the block waits for x; of x a lane loads what it multiplies, a
 // batch ahead, and takes it apart itself: a kernel before this one would cost more.
@@ -17,7 +17,7 @@ struct FewShape {
   static constexpr int kOutputs = kRows * kDenseTileOutputs;
   static constexpr int kTokens = kCols * kDenseTileTokens;
   static constexpr int kStages = kRows == 1 ? 4 : 3;
-  static constexpr int kAtOnce = kRows * kCols == 1 ? 3 : 2;  // on a multiprocessor
+  static constexpr int kAtOnce = kRows == 4 ? 1 : kRows * kCols == 1 ? 3 : 2;  // on a multiprocessor
   static constexpr int kStageBytes = kOutputs * kDenseRowBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
   static constexpr int kBytes = kWarps * kWarpBytes;
@@ -107,8 +107,8 @@ __device__ __forceinline__ void JoinPartial(const float (&sums)[kRows][4], float
   }
 }
 
-// partial += a batch of weights . x. When x is split, load_next() may take its registers. The weights are loaded once more for the
-// first terms: registers are dearer.
+// partial += a batch of weights . x. When x is split, load_next() may take its registers. The weights are loaded once more for
+// the first terms: registers are dearer.
 template <DenseType kType, int kRows, int kCols>
 __device__ __forceinline__ void AddBatch(uint32_t weights, const LaneInputs<kCols>& inputs, auto load_next,
                                          float (&partial)[kCols][kRows][4]) {
@@ -222,18 +222,23 @@ void LaunchFew(CudaBackend& backend, const DenseArguments& arguments) {
          static_cast<int>(groups));
 }
 
+// More outputs in a block share what it loads of x, which for more than a few tokens counts beside the weights; but there is to be a
+// block for every multiprocessor, or nearly.
 template <DenseType kType>
 void LaunchFew(CudaBackend& backend, const DenseArguments& arguments) {
-  // More outputs in a block share what it loads of x, which for more than a few tokens counts beside the weights.
   constexpr int64_t kLittle = 4;
   const int64_t groups = CeilDivide(arguments.tokens, 2 * kDenseTileTokens);
-  const bool wide =
-      arguments.tokens > kLittle &&
-      groups * CeilDivide(arguments.outputs, 2 * kDenseTileOutputs) * 10 >= 9 * backend.multiprocessors();
+  const auto fills = [&](int rows) {
+    return groups * CeilDivide(arguments.outputs, rows * kDenseTileOutputs) * 10 >=
+           9 * backend.multiprocessors();
+  };
   if (arguments.tokens <= kDenseTileTokens) {
-    return wide ? LaunchFew<kType, 2, 1>(backend, arguments) : LaunchFew<kType, 1, 1>(backend, arguments);
+    if (arguments.tokens > kLittle && fills(2)) return LaunchFew<kType, 2, 1>(backend, arguments);
+    return LaunchFew<kType, 1, 1>(backend, arguments);
   }
-  wide ? LaunchFew<kType, 2, 2>(backend, arguments) : LaunchFew<kType, 1, 2>(backend, arguments);
+  if (fills(4)) return LaunchFew<kType, 4, 2>(backend, arguments);
+  if (fills(2)) return LaunchFew<kType, 2, 2>(backend, arguments);
+  LaunchFew<kType, 1, 2>(backend, arguments);
 }
 
 }  // namespace

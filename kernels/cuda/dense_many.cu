@@ -1,7 +1,8 @@
-// Plain weights by many tokens: bound by arithmetic, two or three multiplications where 16-bit inputs would take one. One kernel takes x apart
-// into terms; then a block has 128 outputs by 128 tokens, or 64 by 64 where those would leave multiprocessors idle. Batches of
-// weights and terms pass through shared memory. A warp goes through the batches of one partial sum after those of the other: it
-// keeps the batch's sums and the partial ones in registers, and what it has added up of these in shared memory.
+// Plain weights by many tokens: bound by arithmetic, two or three multiplications where 16-bit inputs would take one. One kernel
+// takes x apart into terms; then a block has 256 outputs by 64 tokens, whose weights and terms are about as many bytes, or 64 by
+// 64 where those would leave multiprocessors idle. Batches of weights and terms pass through shared memory. A warp goes through
+// the batches of one partial sum after those of the other: it keeps the batch's sums and the partial ones in registers, and what
+// it has added up of these in shared memory.
 #include "kernels/cuda/dense_batch.cuh"
 #include "kernels/cuda/dense_linear.cuh"
 
@@ -10,15 +11,17 @@ namespace {
 
 constexpr int kCols = 4;  // a warp's tiles of tokens
 
-// kWarps warps of kRows x kCols tiles: two of them share tokens.
-template <DenseType kType, int kWarps, int kRows>
+// Warps of kRows x kCols tiles: kTall of them have the same tokens.
+template <DenseType kType, int kTall, int kRows>
 struct ManyShape {
-  static constexpr int kThreads = kWarps * kWarp;
-  static constexpr int kAtOnce = 8 / kWarps;  // on a multiprocessor
+  static constexpr int kWide = 2;  // warps of the same outputs
+  static constexpr int kRowTiles = kRows;
+  static constexpr int kThreads = kTall * kWide * kWarp;
+  static constexpr int kAtOnce = 256 / kThreads;  // on a multiprocessor
   static constexpr int kWarpOutputs = kRows * kDenseTileOutputs;
   static constexpr int kWarpTokens = kCols * kDenseTileTokens;
-  static constexpr int kOutputs = 2 * kWarpOutputs;
-  static constexpr int kTokens = kWarps / 2 * kWarpTokens;
+  static constexpr int kOutputs = kTall * kWarpOutputs;
+  static constexpr int kTokens = kWide * kWarpTokens;
   // A stage: weights, the terms one after the other, the scales by which sums are multiplied.
   static constexpr int kTermBytes = kTokens * kDenseRowBytes;
   static constexpr int kTermsOffset = kOutputs * kDenseRowBytes;
@@ -31,13 +34,17 @@ struct ManyShape {
   static constexpr int kTotals = kRows * kCols * 4;  // of a thread
   static constexpr int kBytes = kTotalsOffset + kTotals * kThreads * static_cast<int>(sizeof(float));
 };
-constexpr int kMostTokens = ManyShape<DenseType::kBFloat16, 8, 4>::kTokens;
+template <DenseType kType>
+using LargeShape = ManyShape<kType, 4, 4>;
+template <DenseType kType>
+using SmallShape = ManyShape<kType, 2, 2>;
+constexpr int kBlockTokens = LargeShape<DenseType::kBFloat16>::kTokens;
 
 // x taken apart: zeros in channels and tokens that do not exist.
 struct DenseTermsOfRows {
   uint16_t* terms;  // [terms, tokens, channels]
   float* scales;    // [batches, tokens]; float16
-  int64_t tokens;   // a multiple of kMostTokens
+  int64_t tokens;   // a multiple of kBlockTokens
   int channels;     // whole batches
 };
 
@@ -156,10 +163,12 @@ __device__ __forceinline__ void MultiplyTerm(uint32_t terms, int step, const uin
   for (int c = 0; c < kCols; ++c) MultiplyStep<kType>(w, x[c], sums[c]);
 }
 
-// partial += a batch of weights . x; `weights` and `terms` are the warp's rows, `scales` those of its tokens.
+// partial += a batch of weights . x; `weights` and `terms` are the warp's rows, `scales` those of its tokens. When the first
+// multiplications are on their way, start_next() starts copies.
 template <DenseType kType, int kRows>
 __device__ __forceinline__ void AddBatch(uint32_t weights, uint32_t terms, int term_bytes,
-                                         const float* scales, float (&partial)[kCols][kRows][4]) {
+                                         const float* scales, auto start_next,
+                                         float (&partial)[kCols][kRows][4]) {
   float sums[kCols][kRows][4] = {};
   uint32_t w[kRows][4];
 #pragma unroll
@@ -169,6 +178,7 @@ __device__ __forceinline__ void AddBatch(uint32_t weights, uint32_t terms, int t
     for (int term = kDenseTerms<kType> - 1; term > 0; --term) {
       MultiplyTerm<kType>(terms + term * term_bytes, step, w, sums);
     }
+    if (step == 0) start_next();
   }
 #pragma unroll
   for (int step = 0; step < kDenseSteps; ++step) {
@@ -226,16 +236,16 @@ __device__ __forceinline__ void StoreTotals(const DenseArguments& arguments, con
   }
 }
 
-template <DenseType kType, int kWarps, int kRows>
-__global__ void __launch_bounds__(kWarps* kWarp, (ManyShape<kType, kWarps, kRows>::kAtOnce))
+template <DenseType kType, typename Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kAtOnce)
     DenseMany(DenseArguments arguments, DenseTermsOfRows x, int groups) {
-  using Shape = ManyShape<kType, kWarps, kRows>;
+  constexpr int kRows = Shape::kRowTiles;
   StartNext();
   // Blocks of the same outputs follow each other, so that weights are read from memory once.
   const int64_t first_token = static_cast<int>(blockIdx.x) % groups * Shape::kTokens;
   const int64_t first_output = int64_t{static_cast<int>(blockIdx.x) / groups} * Shape::kOutputs;
-  const int warp_output = WarpIndex() % 2 * Shape::kWarpOutputs;
-  const int warp_token = WarpIndex() / 2 * Shape::kWarpTokens;
+  const int warp_token = WarpIndex() % Shape::kWide * Shape::kWarpTokens;
+  const int warp_output = WarpIndex() / Shape::kWide * Shape::kWarpOutputs;
   uint8_t* const memory = reinterpret_cast<uint8_t*>(many_memory);
   float* const totals = reinterpret_cast<float*>(memory + Shape::kTotalsOffset) + threadIdx.x;
   const StageCopies<kType, Shape> copies(arguments, x, first_output, first_token);
@@ -249,18 +259,20 @@ __global__ void __launch_bounds__(kWarps* kWarp, (ManyShape<kType, kWarps, kRows
   for (int turn = 0; !done.Done(); ++turn) {
     AwaitCopies<0>();
     __syncthreads();  // this batch is there, and the one before is done with
-    loaded.Advance();
-    if (!loaded.Done()) {
+    const auto start_next = [&] {
+      loaded.Advance();
+      if (loaded.Done()) return;
       const uint32_t next = SharedAddress(memory) + (turn + 1) % 2 * Shape::kStageBytes;
       copies.StartWeights(next, loaded.batch);
       copies.StartTerms(next, loaded.batch);
       CommitCopies();
-    }
+    };
     uint8_t* const stage = memory + turn % 2 * Shape::kStageBytes;
     const uint32_t at = SharedAddress(stage);
     AddBatch<kType>(at + warp_output * kDenseRowBytes, at + Shape::kTermsOffset + warp_token * kDenseRowBytes,
                     Shape::kTermBytes,
-                    reinterpret_cast<const float*>(stage + Shape::kScalesOffset) + warp_token, partial);
+                    reinterpret_cast<const float*>(stage + Shape::kScalesOffset) + warp_token, start_next,
+                    partial);
     if (done.EndsSum()) JoinTotals<Shape::kThreads>(totals, done.sum == 0, partial);
     done.Advance();
   }
@@ -268,13 +280,13 @@ __global__ void __launch_bounds__(kWarps* kWarp, (ManyShape<kType, kWarps, kRows
                                       first_token + warp_token);
 }
 
-template <DenseType kType, int kWarps, int kRows>
+template <DenseType kType, typename Shape>
 void LaunchMany(CudaBackend& backend, const DenseArguments& arguments, const DenseTermsOfRows& x) {
-  using Shape = ManyShape<kType, kWarps, kRows>;
+  constexpr auto kKernel = DenseMany<kType, Shape>;
   const int64_t groups = CeilDivide(arguments.tokens, Shape::kTokens);
   const int64_t blocks = groups * CeilDivide(arguments.outputs, Shape::kOutputs);
-  AllowSharedMemory(DenseMany<kType, kWarps, kRows>, Shape::kBytes);
-  Launch(backend.launch_stream(), DenseMany<kType, kWarps, kRows>,
+  AllowSharedMemory(kKernel, Shape::kBytes);
+  Launch(backend.launch_stream(), kKernel,
          {dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads), Shape::kBytes}, arguments, x,
          static_cast<int>(groups));
 }
@@ -282,7 +294,7 @@ void LaunchMany(CudaBackend& backend, const DenseArguments& arguments, const Den
 template <DenseType kType>
 DenseTermsOfRows Split(CudaBackend& backend, const DenseArguments& arguments) {
   DenseTermsOfRows x = {};
-  x.tokens = CeilDivide(arguments.tokens, kMostTokens) * kMostTokens;
+  x.tokens = CeilDivide(arguments.tokens, kBlockTokens) * kBlockTokens;
   x.channels = arguments.batches * kDenseBatch;
   x.terms = backend.Scratch<uint16_t>(Purpose::kPartials, kDenseTerms<kType> * x.tokens * x.channels);
   x.scales = backend.Scratch<float>(Purpose::kSums, x.tokens * arguments.batches);
@@ -296,11 +308,11 @@ DenseTermsOfRows Split(CudaBackend& backend, const DenseArguments& arguments) {
 template <DenseType kType>
 void RunMany(CudaBackend& backend, const DenseArguments& arguments) {
   const DenseTermsOfRows x = Split<kType>(backend, arguments);
-  using Large = ManyShape<kType, 8, 4>;
+  using Large = LargeShape<kType>;
   const int64_t blocks =
       CeilDivide(arguments.tokens, Large::kTokens) * CeilDivide(arguments.outputs, Large::kOutputs);
-  if (blocks * 10 >= 9 * backend.multiprocessors()) return LaunchMany<kType, 8, 4>(backend, arguments, x);
-  LaunchMany<kType, 4, 2>(backend, arguments, x);
+  if (blocks * 10 >= 9 * backend.multiprocessors()) return LaunchMany<kType, Large>(backend, arguments, x);
+  LaunchMany<kType, SmallShape<kType>>(backend, arguments, x);
 }
 
 }  // namespace
