@@ -191,7 +191,8 @@ class Backend {
   //                                     x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
   virtual void UniformLinear(const PackedUniform& w, TensorView<const float> x, TensorView<const float> bias,
                              bool add, TensorView<float> y) = 0;
-  // The same of plain weights: sums as Head's.                  x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
+  // The same of plain weights. CPU: sums as Head's. CUDA: batches of 64 channels on tensor cores (kernels/cuda/dense_batch.cuh).
+  //                                     x [T, inputs], bias [1, outputs] or empty, y [T, outputs]
   virtual void DenseLinear(const DenseMatrix& w, TensorView<const float> x, TensorView<const float> bias,
                            bool add, TensorView<float> y) = 0;
   // y = silu(gate) * up, silu as GatedSilu's.                   gate, up, y [T, n]; y may be gate

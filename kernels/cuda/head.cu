@@ -1,17 +1,15 @@
-// The head and plain linear layers: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles
+// The head: bound by reading the table (vocab * h * 2 bytes) for few rows. A warp multiplies 16 words with tiles
 // of 8 rows on tensor cores. Of x it takes three bfloat16 terms, whose sum is x to 24 bits: a kernel splits x
 // into them in the order of the operands, and spans of them pass through shared memory. Of the table each
 // lane loads its own operands, 16 bytes at a time, a batch ahead: the sum over channels is taken in an order
 // in which a lane's eight neighbouring channels are its share of two multiplications.
 //
-// Plain linear layers are the same with a bias. A float16 weight is two bfloat16 terms, and both are multiplied.
-//
 // Numerics: per batch of 128 channels, the products of the first terms and those of the other two are added
-// up apart (a second term of a weight counts with those); then first terms + others joins the logit. This does not depend on which rows and words stand
-// together.
+// up apart; then first terms + others joins the logit. This does not depend on which rows and words stand together.
 #include <algorithm>
 
 #include "kernels/cuda/attention_mma.cuh"
+#include "kernels/cuda/bfloat16_terms.cuh"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/rows.cuh"
@@ -38,8 +36,6 @@ struct HeadArguments {
   const float* x;       // [rows, h]
   SpanOperands* terms;  // [tiles, spans] of x
   const uint16_t* table;
-  const float* bias;  // [vocab], or null
-  bool add;
   float* logits;
   int64_t rows;
   int64_t vocab;
@@ -57,23 +53,6 @@ struct HeadShape {
 };
 
 extern __shared__ uint4 head_memory[];
-
-__device__ __forceinline__ uint32_t BFloat16Bits(float x) {
-  uint16_t bits;
-  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-  return bits;
-}
-
-// Takes a bfloat16 off x: its bits.
-__device__ __forceinline__ uint32_t TakeTerm(float& x) {
-  const uint32_t bits = BFloat16Bits(x);
-  x -= __uint_as_float(bits << 16);
-  return bits;
-}
-__device__ __forceinline__ uint32_t TakeTerms(float& low, float& high) {
-  const uint32_t bits = TakeTerm(low);
-  return bits | TakeTerm(high) << 16;
-}
 
 // A warp splits a tile's step; zeros in rows and channels that do not exist.
 constexpr int kSplitThreads = 256;
@@ -148,56 +127,22 @@ __device__ __forceinline__ void MultiplyWords(float (&sum)[4], const uint4& low,
       : "r"(low.z), "r"(high.z), "r"(low.w), "r"(high.w), "r"(x.z), "r"(x.w));
 }
 
-// Two halves as two terms each.
-__device__ __forceinline__ void SplitHalves(uint32_t halves, uint32_t& first, uint32_t& second) {
-  float low = __half2float(__ushort_as_half(static_cast<uint16_t>(halves & 0xffff)));
-  float high = __half2float(__ushort_as_half(static_cast<uint16_t>(halves >> 16)));
-  first = TakeTerms(low, high);
-  second = TakeTerms(low, high);
-}
-__device__ __forceinline__ void SplitHalves(const uint4& halves, uint4& first, uint4& second) {
-  SplitHalves(halves.x, first.x, second.x);
-  SplitHalves(halves.y, first.y, second.y);
-  SplitHalves(halves.z, first.z, second.z);
-  SplitHalves(halves.w, first.w, second.w);
-}
-
-// A step's words in bfloat16 terms: one of bfloat16, two of float16.
-template <DenseType kType>
-struct StepWords {
-  static constexpr int kCount = kType == DenseType::kFloat16 ? 2 : 1;
-  uint4 terms[kCount][2];  // [term, half of the words]
-
-  __device__ __forceinline__ StepWords(const uint4& low, const uint4& high) {
-    if constexpr (kType == DenseType::kFloat16) {
-      SplitHalves(low, terms[0][0], terms[1][0]);
-      SplitHalves(high, terms[0][1], terms[1][1]);
-    } else {
-      terms[0][0] = low;
-      terms[0][1] = high;
-    }
-  }
-};
-
 // sums += batch . x for the batch whose first step in `stage` (of all tiles) is first_step. The next batch is
 // loaded step by step.
-template <int kTiles, DenseType kType>
+template <int kTiles>
 __device__ __forceinline__ void AddBatch(const uint16_t* const (&lane_words)[2], int next_begin, int h,
                                          const SpanOperands* stage, int first_step, TableBatch& batch,
                                          float (&sums)[kTiles][4]) {
   float first[kTiles][4] = {}, others[kTiles][4] = {};
 #pragma unroll
   for (int step = 0; step < kBatchSteps; ++step) {
-    const StepWords<kType> words(batch.words[0][step], batch.words[1][step]);
+    const uint4 low = batch.words[0][step], high = batch.words[1][step];
 #pragma unroll
     for (int term = 0; term < kTerms; ++term) {
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile) {
         const uint4 x = stage[tile][first_step + step][term][Lane()];
-#pragma unroll
-        for (int w = 0; w < words.kCount; ++w) {
-          MultiplyWords(term + w == 0 ? first[tile] : others[tile], words.terms[w][0], words.terms[w][1], x);
-        }
+        MultiplyWords(term == 0 ? first[tile] : others[tile], low, high, x);
       }
     }
     batch.LoadStep(lane_words, next_begin, step, h);
@@ -218,15 +163,13 @@ __device__ __forceinline__ void StoreLogits(const HeadArguments& arguments, int6
     for (int i = 0; i < 4; ++i) {
       const int64_t row = first_row + tile * kTileRows + Lane() % 4 * 2 + i % 2, v = word + i / 2 * 8;
       if (row < arguments.rows && v < arguments.vocab) {
-        float* const logit = arguments.logits + row * arguments.vocab + v;
-        const float sum = arguments.bias == nullptr ? sums[tile][i] : sums[tile][i] + arguments.bias[v];
-        *logit = arguments.add ? *logit + sum : sum;
+        arguments.logits[row * arguments.vocab + v] = sums[tile][i];
       }
     }
   }
 }
 
-template <int kTiles, DenseType kType>
+template <int kTiles>
 __global__ void __launch_bounds__(HeadShape<kTiles>::kThreads, HeadShape<kTiles>::kAtOnce)
     Logits(HeadArguments arguments) {
   StartNext();
@@ -258,13 +201,13 @@ __global__ void __launch_bounds__(HeadShape<kTiles>::kThreads, HeadShape<kTiles>
     for (int i = 0; i < kSpanBatches; ++i) {
       const int begin = span * kSpan + i * kBatch;
       if (begin >= arguments.h) break;
-      AddBatch<kTiles, kType>(lane_words, begin + kBatch, arguments.h, stage, i * kBatchSteps, batch, sums);
+      AddBatch<kTiles>(lane_words, begin + kBatch, arguments.h, stage, i * kBatchSteps, batch, sums);
     }
   }
   StoreLogits<kTiles>(arguments, first_tile * kTileRows, word, sums);
 }
 
-template <int kTiles, DenseType kType>
+template <int kTiles>
 void LaunchLogits(CudaBackend& backend, HeadArguments arguments) {
   using Shape = HeadShape<kTiles>;
   const int64_t groups = CeilDivide(arguments.rows, kTiles * kTileRows);
@@ -273,32 +216,10 @@ void LaunchLogits(CudaBackend& backend, HeadArguments arguments) {
   Launch(backend.launch_stream(), SplitTerms,
          {dim3(static_cast<unsigned>(CeilDivide(steps * kWarp, kSplitThreads))), dim3(kSplitThreads)},
          arguments, steps);
-  AllowSharedMemory(Logits<kTiles, kType>, Shape::kBytes);
+  AllowSharedMemory(Logits<kTiles>, Shape::kBytes);
   const int64_t blocks = groups * CeilDivide(arguments.vocab, int64_t{Shape::kWords});
-  Launch(backend.launch_stream(), Logits<kTiles, kType>,
+  Launch(backend.launch_stream(), Logits<kTiles>,
          {dim3(static_cast<unsigned>(blocks)), dim3(Shape::kThreads), Shape::kBytes}, arguments);
-}
-
-template <DenseType kType>
-void RunLogits(CudaBackend& backend, const HeadArguments& arguments) {
-  if (arguments.rows <= kTileRows) return LaunchLogits<1, kType>(backend, arguments);
-  if (arguments.rows <= 2 * kTileRows) return LaunchLogits<2, kType>(backend, arguments);
-  LaunchLogits<4, kType>(backend, arguments);
-}
-
-HeadArguments Arguments(TensorView<const float> x, const void* table, TensorView<float> logits) {
-  CHECK(x.cols() % 16 == 0 && logits.rows() == x.rows(), "rows of a multiple of 16 channels");
-  CHECK(reinterpret_cast<uintptr_t>(x.data()) % 16 == 0 && reinterpret_cast<uintptr_t>(table) % 16 == 0,
-        "Head and DenseLinear: rows aligned to 16 bytes");
-  HeadArguments arguments = {};
-  arguments.x = x.data();
-  arguments.table = static_cast<const uint16_t*>(table);
-  arguments.logits = logits.data();
-  arguments.rows = x.rows();
-  arguments.vocab = logits.cols();
-  arguments.h = static_cast<int>(x.cols());
-  arguments.spans = static_cast<int>(CeilDivide(x.cols(), int64_t{kSpan}));
-  return arguments;
 }
 
 }  // namespace
@@ -306,20 +227,22 @@ HeadArguments Arguments(TensorView<const float> x, const void* table, TensorView
 void CudaBackend::Head(TensorView<const float> x, TensorView<const BFloat16> table,
                        TensorView<float> logits) {
   CHECK(x.cols() == table.cols() && logits.cols() == table.rows(), "Head shapes");
-  const HeadArguments arguments = Arguments(x, table.data(), logits);
-  if (!logits.empty()) RunLogits<DenseType::kBFloat16>(*this, arguments);
-}
-
-void CudaBackend::DenseLinear(const DenseMatrix& w, TensorView<const float> x, TensorView<const float> bias,
-                              bool add, TensorView<float> y) {
-  CHECK(x.cols() == w.inputs && y.cols() == w.outputs, "x is [tokens, inputs], y [tokens, outputs]");
-  CHECK(bias.empty() || bias.size() == w.outputs, "a bias for every output, or none");
-  HeadArguments arguments = Arguments(x, w.data.data(), y);
-  arguments.bias = bias.empty() ? nullptr : bias.data();
-  arguments.add = add;
-  if (y.empty()) return;
-  if (w.type == DenseType::kBFloat16) return RunLogits<DenseType::kBFloat16>(*this, arguments);
-  RunLogits<DenseType::kFloat16>(*this, arguments);
+  CHECK(x.cols() % 16 == 0 && logits.rows() == x.rows(), "rows of a multiple of 16 channels");
+  CHECK(
+      reinterpret_cast<uintptr_t>(x.data()) % 16 == 0 && reinterpret_cast<uintptr_t>(table.data()) % 16 == 0,
+      "Head: rows aligned to 16 bytes");
+  if (logits.empty()) return;
+  HeadArguments arguments = {};
+  arguments.x = x.data();
+  arguments.table = reinterpret_cast<const uint16_t*>(table.data());
+  arguments.logits = logits.data();
+  arguments.rows = x.rows();
+  arguments.vocab = logits.cols();
+  arguments.h = static_cast<int>(x.cols());
+  arguments.spans = static_cast<int>(CeilDivide(x.cols(), int64_t{kSpan}));
+  if (arguments.rows <= kTileRows) return LaunchLogits<1>(*this, arguments);
+  if (arguments.rows <= 2 * kTileRows) return LaunchLogits<2>(*this, arguments);
+  LaunchLogits<4>(*this, arguments);
 }
 
 }  // namespace ternion::cuda
