@@ -1,9 +1,10 @@
 // Uniform weights by up to four tokens: bound by reading the weights. Warp w of eight multiplies part w of a tile of 16
-// outputs, and of further tiles. Its first weights are on their way before the block rounds the rows of x, for itself, into
-// shared memory: a kernel before this one would cost more.
+// outputs, and of further tiles; it streams its share of them through a ring of its own in shared memory. The rings are full
+// before the kernels before this one are done; then the block rounds the rows of x for itself: a kernel for that would cost
+// more.
 //
-// Eight columns are four tokens of one segment, two of two or one of four: where tokens are fewer, columns of other segments
-// are zeros, so that a unit's segments meet in the same sums and the float operations are done once.
+// Eight columns are four tokens of one segment, two of two or one of four: where tokens are fewer, a lane takes of the
+// multiplications by several segments' weights that by its columns' segment, and the float operations are done once.
 #include <algorithm>
 
 #include "kernels/cuda/uniform_linear.cuh"
@@ -11,70 +12,157 @@
 namespace ternion::cuda {
 namespace {
 
-constexpr int64_t kMostInputBytes = 200 << 10;  // of rounded inputs, in shared memory
-// Units of a warp on their way: as many as registers hold.
-template <int kTokens>
-constexpr int kAhead = kTokens == 4 ? 2 : 4;
+constexpr int64_t kMostInputBytes = 140 << 10;  // of rounded inputs, in shared memory
+constexpr int kStages = 4;                      // of a warp's ring
 
 extern __shared__ uint4 few_memory[];
+
+// A warp's share of weights in the order of use: the units of its part, tile by tile.
+template <typename Stage>
+class UnitRing {
+ public:
+  __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int64_t first_tile,
+                                      int64_t tile_stride, Stage* ring)
+      : arguments_(arguments),
+        ring_(ring),
+        begin_(arguments.PartBegin(part)),
+        end_(arguments.PartBegin(part + 1)),
+        tile_step_(tile_stride * arguments.tile_bytes),
+        unit_(begin_),
+        tile_(arguments.tiles + first_tile * arguments.tile_bytes),
+        from_(FirstUnit()) {
+    const int tiles = static_cast<int>(CeilDivide(arguments.outputs, kUniformTile) - first_tile);
+    const int stride = static_cast<int>(tile_stride);
+    left_ = (max(tiles, 0) + stride - 1) / stride * (end_ - begin_);
+#pragma unroll 1
+    for (int i = 0; i < kStages - 1; ++i) Fill();
+  }
+
+  // The next unit; the one before is done with.
+  __device__ __forceinline__ const Stage& Next() {
+    AwaitCopies<kStages - 2>();
+    __syncwarp();
+    const Stage& next = ring_[read_];
+    read_ = read_ + 1 == kStages ? 0 : read_ + 1;
+    Fill();
+    return next;
+  }
+
+ private:
+  __device__ __forceinline__ const uint8_t* FirstUnit() const {
+    return tile_ + arguments_.groups_bytes + int64_t{begin_} * sizeof(Stage::codes);
+  }
+  // While there is something left.
+  __device__ __forceinline__ void Fill() {
+    if (left_ > 0) {
+      --left_;
+      ring_[write_].Start(arguments_, tile_, from_, unit_);
+      from_ += sizeof(Stage::codes);
+      if (++unit_ == end_) {
+        unit_ = begin_;
+        tile_ += tile_step_;
+        from_ = FirstUnit();
+      }
+      write_ = write_ + 1 == kStages ? 0 : write_ + 1;
+    }
+    CommitCopies();
+  }
+
+  const UniformArguments& arguments_;
+  Stage* const ring_;
+  const int begin_, end_;
+  const int64_t tile_step_;
+  // To be filled next.
+  int unit_;
+  const uint8_t* tile_;
+  const uint8_t* from_;
+  int left_;
+  int write_ = 0, read_ = 0;
+};
+
+// Outputs whose sums a lane has.
+template <int kTokens>
+constexpr int kLaneOutputs = kTokens == 1 ? 1 : 2;
 
 // A lane's weights of a unit.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 struct FewWeights {
   using Inputs = UnitInputs<kSegment, kTokens>;
   static constexpr int kSegments = Inputs::kSegments, kSets = Inputs::kSets;
+  static constexpr int kOutputs = kLaneOutputs<kTokens>;
 
   LaneCodes<kBits, kSegment> codes;
   GroupPair<kHalfScales> groups[kSets];  // of the segments whose sums the lane has
 
-  __device__ __forceinline__ void Load(const UniformArguments& arguments, const uint8_t* tile, int unit) {
-    codes.Load(tile + arguments.groups_bytes + int64_t{unit} * codes.kBytes);
+  __device__ __forceinline__ void Load(const UnitStage<kBits, kHalfScales, kSegment>& stage) {
+    codes.Load(stage.codes);
 #pragma unroll
-    for (int s = 0; s < kSets; ++s) {
-      const int f = s * kSegments + Lane() % 4 / kTokens;
-      groups[s] = LoadGroup<kHalfScales>(tile, arguments.GroupOf(unit * kUnitFields + f));
-    }
+    for (int s = 0; s < kSets; ++s)
+      groups[s] = stage.groups[s * kSegments + Lane() % 4 / kTokens][Lane() / 4];
   }
 
-  // partial[i] += the unit's segments in order, of output g + 8 i by token q % kTokens.
-  __device__ __forceinline__ void AddUnit(const Inputs& inputs, float (&partial)[2]) const {
+  // Adds the unit's segments, of outputs g and g + 8 by token q % kTokens; of one token, of output g + 8 (q % 2).
+  __device__ __forceinline__ void AddUnit(const Inputs& inputs, float (&partial)[kOutputs]) const {
+    float terms[kSets][2];
 #pragma unroll
     for (int s = 0; s < kSets; ++s) {
       const LaneInputs<kSegment> mine = inputs.operands[s][Lane()];
       const SegmentFactors factors = inputs.factors[s][Lane() % 4];
-      int sums[2][4];  // two, that multiplications wait less for each other
+      int sums[kSegments][4];
 #pragma unroll
       for (int r = 0; r < kSegments; ++r) {
-        const bool has_column = Lane() / 8 / kTokens == r;
+        uint32_t a[4];
+        codes.Operand(s * kSegments + r, 0, a);
+        FirstByteMma(a, mine.steps[0].x, mine.steps[0].y, sums[r]);
 #pragma unroll
-        for (int step = 0; step < codes.kSteps; ++step) {
-          const uint2 b = has_column ? mine.steps[step] : uint2{0, 0};
-          uint32_t a[4];
+        for (int step = 1; step < codes.kSteps; ++step) {
           codes.Operand(s * kSegments + r, step, a);
-          const int n = r * codes.kSteps + step;
-          if (n < 2) {
-            FirstByteMma(a, b.x, b.y, sums[n]);
-          } else {
-            ByteMma(a, b.x, b.y, sums[n % 2]);
-          }
+          ByteMma(a, mine.steps[step].x, mine.steps[step].y, sums[r]);
         }
       }
-      float terms[2];
+      TakeColumns(sums);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        int high = sums[0][2 * i], low = sums[0][2 * i + 1];
-        if constexpr (kSegments * codes.kSteps > 1) {
-          high += sums[1][2 * i];
-          low += sums[1][2 * i + 1];
-        }
-        terms[i] = SegmentTerm(high, low, groups[s].zero(i), groups[s].scale(i), factors);
+        terms[s][i] =
+            SegmentTerm(sums[0][2 * i], sums[0][2 * i + 1], groups[s].zero(i), groups[s].scale(i), factors);
       }
+    }
+    AddPairs(terms, partial);
+  }
+
+ private:
+  // sums[0] = those of the segment that the lane's columns have.
+  __device__ __forceinline__ static void TakeColumns(int (&sums)[kSegments][4]) {
+    const int mine = Lane() % 4 / kTokens;
 #pragma unroll
-      for (int r = 0; r < kSegments; ++r) {
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (kSegments == 2) sums[0][i] = mine == 0 ? sums[0][i] : sums[1][i];
+      if constexpr (kSegments == 4) {
+        const int low = mine % 2 == 0 ? sums[0][i] : sums[1][i];
+        const int high = mine % 2 == 0 ? sums[2][i] : sums[3][i];
+        sums[0][i] = mine < 2 ? low : high;
+      }
+    }
+  }
+
+  // Adds the terms of the unit's segments 0 and 1, then of 2 and 3.
+  __device__ __forceinline__ static void AddPairs(const float (&terms)[kSets][2],
+                                                  float (&partial)[kOutputs]) {
+    if constexpr (kTokens == 1) {
+      // Of two neighbours each goes on with one output.
+      const bool odd = Lane() % 2 == 1;
+      const float kept = odd ? terms[0][1] : terms[0][0], sent = odd ? terms[0][0] : terms[0][1];
+      const float pair = kept + __shfl_xor_sync(kAllLanes, sent, 1);
+      const float other = __shfl_xor_sync(kAllLanes, pair, 2);
+      const bool is_first = Lane() % 4 < 2;
+      partial[0] = (partial[0] + (is_first ? pair : other)) + (is_first ? other : pair);
+    } else {
+#pragma unroll
+      for (int s = 0; s < kSets; s += kTokens / 2) {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          partial[i] +=
-              kSegments == 1 ? terms[i] : __shfl_sync(kAllLanes, terms[i], r * kTokens + Lane() % kTokens, 4);
+          const float second = kTokens == 2 ? __shfl_xor_sync(kAllLanes, terms[s][i], 2) : terms[s + 1][i];
+          partial[i] += terms[s][i] + second;
         }
       }
     }
@@ -84,12 +172,15 @@ struct FewWeights {
 // Adds the parts of kRows tiles from `tile` on, in order.
 template <int kRows, int kTokens>
 __device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int64_t tile,
-                                           const float (&partial)[2],
+                                           const float (&partial)[kLaneOutputs<kTokens>],
                                            float (&partials)[kRows][kParts][kTokens][kUniformTile]) {
   const int row = WarpIndex() / kParts, part = WarpIndex() % kParts;
-  if (Lane() % 4 < kTokens) {
+  const int column = Lane() % 4;
+  if constexpr (kTokens == 1) {
+    if (column < 2) partials[row][part][0][Lane() / 4 + 8 * column] = partial[0];
+  } else if (column < kTokens) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) partials[row][part][Lane() % 4][Lane() / 4 + 8 * i] = partial[i];
+    for (int i = 0; i < 2; ++i) partials[row][part][column][Lane() / 4 + 8 * i] = partial[i];
   }
   __syncthreads();
   const int i = static_cast<int>(threadIdx.x);
@@ -101,72 +192,52 @@ __device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, in
   StoreUniform(arguments, token, (tile + of) * kUniformTile + output, sum);
 }
 
-// Where a warp is: a unit of its part of a tile. A part without units counts as one unit that does not exist.
-struct UnitCursor {
-  int begin, end;
-  int64_t tile;
-  int unit;
-
-  __device__ __forceinline__ bool exists(int64_t tiles) const { return unit < end && tile < tiles; }
-  __device__ __forceinline__ bool is_last() const { return unit + 1 >= end; }
-  __device__ __forceinline__ void Advance(int64_t stride) {
-    tile += is_last() ? stride : 0;
-    unit = is_last() ? begin : unit + 1;
-  }
-};
-
-// The warps of a block round all units; the next one is on its way meanwhile.
-template <int kBits, int kSegment, int kTokens, int kWarps>
-__device__ __forceinline__ void RoundAll(const UniformArguments& arguments,
-                                         UnitInputs<kSegment, kTokens>* inputs) {
+// A part's warps, one a row, round its units; the next one is on its way meanwhile.
+template <int kBits, int kSegment, int kTokens, int kRows>
+__device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part,
+                                          UnitInputs<kSegment, kTokens>* inputs) {
+  const int end = arguments.PartBegin(part + 1);
+  int unit = arguments.PartBegin(part) + WarpIndex() / kParts;
   FloatUnit<kSegment, kTokens> next;
-  if (WarpIndex() < arguments.units) next.Load(arguments, 0, WarpIndex());
-  for (int unit = WarpIndex(); unit < arguments.units; unit += kWarps) {
+  if (unit < end) next.Load(arguments, 0, unit);
+  for (; unit < end; unit += kRows) {
     const FloatUnit<kSegment, kTokens> from = next;
-    if (unit + kWarps < arguments.units) next.Load(arguments, 0, unit + kWarps);
+    if (unit + kRows < end) next.Load(arguments, 0, unit + kRows);
     RoundUnit<kBits>(from, inputs[unit]);
+  }
+  if constexpr (kRows == 1) {
+    __syncwarp();
+  } else {
+    __barrier_sync_count(1 + part, kRows * kWarp);
   }
 }
 
 // A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
-__global__ void __launch_bounds__(kRows* kParts* kWarp, 2 / kRows) UniformFew(UniformArguments arguments) {
+__global__ void __launch_bounds__(kRows* kParts* kWarp, kTokens == 4 ? 2 / kRows : 4 / kRows)
+    UniformFew(UniformArguments arguments) {
   StartNext();
+  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
   using Inputs = UnitInputs<kSegment, kTokens>;
-  constexpr int kWarps = kRows * kParts;
-  Inputs* const inputs = reinterpret_cast<Inputs*>(few_memory);  // [units]
   __shared__ float partials[2][kRows][kParts][kTokens][kUniformTile];
+  Stage* const rings = reinterpret_cast<Stage*>(few_memory);                           // [warps, kStages]
+  Inputs* const inputs = reinterpret_cast<Inputs*>(rings + kRows * kParts * kStages);  // [units]
   const int row = WarpIndex() / kParts, part = WarpIndex() % kParts;
   const int64_t tiles = CeilDivide(arguments.outputs, kUniformTile), stride = int64_t{gridDim.x} * kRows;
-  UnitCursor at = {arguments.PartBegin(part), arguments.PartBegin(part + 1),
-                   int64_t{blockIdx.x} * kRows + row, arguments.PartBegin(part)};
-  UnitCursor next = at;
-  FewWeights<kBits, kHalfScales, kSegment, kTokens> ahead[kAhead<kTokens>];
-  const auto load_next = [&](int j) {
-    if (next.exists(tiles)) {
-      ahead[j].Load(arguments, arguments.tiles + next.tile * arguments.tile_bytes, next.unit);
-    }
-    next.Advance(stride);
-  };
-#pragma unroll
-  for (int j = 0; j < kAhead<kTokens>; ++j) load_next(j);
+  const int64_t first_tile = int64_t{blockIdx.x} * kRows;
+  UnitRing<Stage> ring(arguments, part, first_tile + row, stride, rings + WarpIndex() * kStages);
   WaitForPrevious();
-  RoundAll<kBits, kSegment, kTokens, kWarps>(arguments, inputs);
-  __syncthreads();
-  float partial[2] = {};
-  for (int turn = 0; at.tile - row < tiles;) {
-#pragma unroll
-    for (int j = 0; j < kAhead<kTokens>; ++j) {
-      if (at.tile - row >= tiles) break;
-      if (at.exists(tiles)) ahead[j].AddUnit(inputs[at.unit], partial);
-      load_next(j);
-      if (at.is_last()) {
-        StoreTiles<kRows, kTokens>(arguments, at.tile - row, partial, partials[turn % 2]);
-        partial[0] = partial[1] = 0;
-        ++turn;
-      }
-      at.Advance(stride);
+  RoundPart<kBits, kSegment, kTokens, kRows>(arguments, part, inputs);
+  const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
+  int turn = 0;
+  for (int64_t tile = first_tile; tile < tiles; tile += stride, turn ^= 1) {
+    float partial[kLaneOutputs<kTokens>] = {};
+    for (int unit = tile + row < tiles ? begin : end; unit < end; ++unit) {
+      FewWeights<kBits, kHalfScales, kSegment, kTokens> weights;
+      weights.Load(ring.Next());
+      weights.AddUnit(inputs[unit], partial);
     }
+    StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn]);
   }
 }
 
@@ -178,7 +249,8 @@ int64_t InputBytes(int64_t units) {
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
-  const size_t bytes = static_cast<size_t>(InputBytes<kSegment, kTokens>(arguments.units));
+  constexpr int64_t kRingBytes = kRows * kParts * kStages * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+  const size_t bytes = static_cast<size_t>(kRingBytes + InputBytes<kSegment, kTokens>(arguments.units));
   const int64_t blocks = std::min(CeilDivide(UniformTiles(arguments.outputs), kRows),
                                   int64_t{2 / kRows} * backend.multiprocessors());
   const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;

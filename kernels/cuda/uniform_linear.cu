@@ -3,6 +3,19 @@
 #include <algorithm>
 
 namespace ternion::cuda {
+namespace {
+
+// UniformArguments::group_share.
+uint32_t GroupShare(int64_t group_segments, int64_t segments) {
+  if (group_segments == 1) return 0;
+  if (group_segments >= segments) return 1;  // one group: quotients are 0
+  // n / group_segments is then exact for every n < segments.
+  CHECK(segments * group_segments < int64_t{1} << 32,
+        "a group and the inputs are of lengths that layers have");
+  return static_cast<uint32_t>(((int64_t{1} << 32) + group_segments - 1) / group_segments);
+}
+
+}  // namespace
 
 void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> x,
                                 TensorView<const float> bias, bool add, TensorView<float> y) {
@@ -19,8 +32,7 @@ void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> 
   arguments.outputs = w.outputs;
   arguments.units = static_cast<int>(layout.units);
   arguments.segments = static_cast<int>(w.inputs / layout.segment);
-  const uint64_t group_segments = static_cast<uint64_t>(std::min(w.format.group, w.inputs) / layout.segment);
-  arguments.group_share = ((uint64_t{1} << 40) + group_segments - 1) / group_segments;
+  arguments.group_share = GroupShare(std::min(w.format.group, w.inputs) / layout.segment, arguments.segments);
   arguments.x = x.data();
   arguments.tokens = x.rows();
   arguments.bias = bias.empty() ? nullptr : bias.data();

@@ -2,7 +2,6 @@
 // two tiles of outputs, so that there are enough of them to keep memory busy. Beyond, they have different outputs and tokens,
 // whose weights and inputs pass through shared memory a unit at a time; bound by the float operations after each
 // multiplication, some fourteen instructions for 16 outputs x 4 tokens x 64 inputs.
-#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/uniform_linear.cuh"
 #include "kernels/cuda/uniform_tile.cuh"
 
@@ -56,7 +55,7 @@ __device__ __forceinline__ void LoadWeights(const UniformArguments& arguments, i
 
 // Grid: pairs of tiles, fours of tokens / kFours.     inputs [fours, units]
 template <int kBits, bool kHalfScales, int kSegment, int kFours>
-__global__ void __launch_bounds__(kParts* kWarp, kFours == 2 ? 2 : 1)
+__global__ void __launch_bounds__(kParts* kWarp, kBits == 2 && kHalfScales && kFours == 2 ? 2 : 1)
     UniformParted(UniformArguments arguments, const UnitInputs<kSegment, kFour>* inputs) {
   StartNext();
   __shared__ float partials[kParts][kTiles][kFours][2][kWarp];
@@ -105,43 +104,29 @@ constexpr int kBlockTiles = kTiles * kBlockWarps / kWarpColumns;
 
 // What a block needs of a unit.
 template <int kBits, bool kHalfScales, int kSegment>
-struct UnitStage {
-  static constexpr int kTileBytes = LaneCodes<kBits, kSegment>::kBytes;
-  uint8_t codes[kBlockTiles][kTileBytes];
-  GroupPair<kHalfScales> groups[kBlockTiles][kUnitFields][8];
+struct BlockStage {
+  UnitStage<kBits, kHalfScales, kSegment> tiles[kBlockTiles];
   UnitInputs<kSegment, kFour> inputs[kBlockFours];
 };
+static_assert(kBlockTiles == kBlockWarps && kBlockFours == kBlockWarps);
 
 extern __shared__ uint4 many_memory[];
 
-// Threads copy `count` rows of kBytes each; from(row) is where one begins.
-template <int kBytes, typename From>
-__device__ __forceinline__ void CopyRows(void* to, int count, const From& from) {
-  static_assert(kBytes % 16 == 0);
-  constexpr int kPieces = kBytes / 16;
-  for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kBlockThreads) {
-    CopyUnit(SharedAddress(to) + static_cast<uint32_t>(i) * 16, from(i / kPieces) + i % kPieces * 16);
-  }
-}
-
+// Every warp copies a tile and four tokens.
 template <int kBits, bool kHalfScales, int kSegment>
-__device__ __forceinline__ void StartUnit(const UniformArguments& arguments, int64_t first_tile,
+__device__ __forceinline__ void StartUnit(const UniformArguments& arguments, const uint8_t* tile,
                                           const UnitInputs<kSegment, kFour>* inputs, int unit,
-                                          UnitStage<kBits, kHalfScales, kSegment>& stage) {
-  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
-  const int64_t last = CeilDivide(arguments.outputs, kUniformTile) - 1;
-  const auto tile = [&](int i) { return arguments.tiles + min(first_tile + i, last) * arguments.tile_bytes; };
-  CopyRows<Stage::kTileBytes>(stage.codes, kBlockTiles, [&](int i) {
-    return tile(i) + arguments.groups_bytes + int64_t{unit} * Stage::kTileBytes;
-  });
-  constexpr int kGroupBytes = sizeof(GroupPair<kHalfScales>) * 8;
-  CopyRows<kGroupBytes>(stage.groups, kBlockTiles * kUnitFields, [&](int i) {
-    const int group = arguments.GroupOf(unit * kUnitFields + i % kUnitFields);
-    return tile(i / kUnitFields) + int64_t{group} * kGroupBytes;
-  });
-  CopyRows<sizeof(UnitInputs<kSegment, kFour>)>(stage.inputs, kBlockFours, [&](int i) {
-    return reinterpret_cast<const uint8_t*>(inputs + int64_t{i} * arguments.units + unit);
-  });
+                                          BlockStage<kBits, kHalfScales, kSegment>& stage) {
+  UnitStage<kBits, kHalfScales, kSegment>& weights = stage.tiles[WarpIndex()];
+  weights.Start(arguments, tile, tile + arguments.groups_bytes + int64_t{unit} * sizeof(weights.codes), unit);
+  constexpr int kPiece = 16;
+  const uint8_t* const from = reinterpret_cast<const uint8_t*>(inputs + unit);
+  const uint32_t to = SharedAddress(stage.inputs + WarpIndex());
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(*inputs)); i += kWarp * kPiece) {
+    const int at = i + Lane() * kPiece;
+    if (at < static_cast<int>(sizeof(*inputs))) CopyUnit(to + at, from + at);
+  }
   CommitCopies();
 }
 
@@ -150,29 +135,32 @@ template <int kBits, bool kHalfScales, int kSegment>
 __global__ void __launch_bounds__(kBlockThreads, 2)
     UniformMany(UniformArguments arguments, int columns, const UnitInputs<kSegment, kFour>* inputs) {
   StartNext();
-  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
+  using Stage = BlockStage<kBits, kHalfScales, kSegment>;
   Stage* const stages = reinterpret_cast<Stage*>(many_memory);  // two
   const int64_t block_tile = int64_t{blockIdx.x} / columns * kBlockTiles;
   const int64_t block_four = int64_t{blockIdx.x} % columns * kBlockFours;
   const int warp_tile = WarpIndex() / kWarpColumns * kTiles,
             warp_four = WarpIndex() % kWarpColumns * kWarpFours;
-  const UnitInputs<kSegment, kFour>* const rows = inputs + block_four * arguments.units;
+  const int64_t last_tile = CeilDivide(arguments.outputs, kUniformTile) - 1;
+  const uint8_t* const my_tile =
+      arguments.tiles + min(block_tile + WarpIndex(), last_tile) * arguments.tile_bytes;
+  const UnitInputs<kSegment, kFour>* const my_inputs = inputs + (block_four + WarpIndex()) * arguments.units;
   WaitForPrevious();
-  StartUnit(arguments, block_tile, rows, 0, stages[0]);
+  StartUnit(arguments, my_tile, my_inputs, 0, stages[0]);
   float sums[kTiles][kWarpFours][2] = {}, partial[kTiles][kWarpFours][2] = {};
   int part = 0;
   for (int unit = 0; unit < arguments.units; ++unit) {
     AwaitCopies<0>();
     __syncthreads();  // the unit is there, and the one before is done with
     if (unit + 1 < arguments.units) {
-      StartUnit(arguments, block_tile, rows, unit + 1, stages[(unit + 1) % 2]);
+      StartUnit(arguments, my_tile, my_inputs, unit + 1, stages[(unit + 1) % 2]);
     }
     const Stage& stage = stages[unit % 2];
     LaneCodes<kBits, kSegment> codes[kTiles];
 #pragma unroll
-    for (int o = 0; o < kTiles; ++o) codes[o].Load(stage.codes[warp_tile + o]);
+    for (int o = 0; o < kTiles; ++o) codes[o].Load(stage.tiles[warp_tile + o].codes);
     AddUnit(
-        codes, [&](int o, int f) { return stage.groups[warp_tile + o][f][Lane() / 4]; },
+        codes, [&](int o, int f) { return stage.tiles[warp_tile + o].groups[f][Lane() / 4]; },
         stage.inputs + warp_four, 1, partial);
     if (unit + 1 < arguments.PartBegin(part + 1)) continue;
     // Parts without units add nothing.
@@ -205,7 +193,7 @@ __global__ void __launch_bounds__(kBlockThreads, 2)
 template <int kBits, bool kHalfScales, int kSegment>
 void LaunchMany(CudaBackend& backend, const UniformArguments& arguments,
                 const UnitInputs<kSegment, kFour>* inputs) {
-  constexpr size_t kBytes = 2 * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+  constexpr size_t kBytes = 2 * sizeof(BlockStage<kBits, kHalfScales, kSegment>);
   const int64_t columns = CeilDivide(arguments.tokens, kBlockFours * kFour);
   const int64_t blocks = columns * CeilDivide(UniformTiles(arguments.outputs), kBlockTiles);
   const auto kernel = UniformMany<kBits, kHalfScales, kSegment>;

@@ -13,6 +13,7 @@ __device__ __forceinline__ void AddUnit(const LaneCodes<kBits, kSegment> (&codes
                                         const UnitInputs<kSegment, 4>* inputs, int64_t stride,
                                         float (&sums)[kTiles][kFours][2]) {
   constexpr int kSteps = kSegment / kStepInputs;
+  float first[kTiles][kFours][2];  // of a pair of segments
 #pragma unroll
   for (int f = 0; f < kUnitFields; ++f) {
     uint32_t a[kTiles][kSteps][4];
@@ -43,8 +44,13 @@ __device__ __forceinline__ void AddUnit(const LaneCodes<kBits, kSegment> (&codes
         }
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          sums[o][t][i] +=
+          const float term =
               SegmentTerm(integers[2 * i], integers[2 * i + 1], zeros[o][i], scales[o][i], factors);
+          if (f % 2 == 0) {
+            first[o][t][i] = term;
+          } else {
+            sums[o][t][i] += first[o][t][i] + term;
+          }
         }
       }
     }

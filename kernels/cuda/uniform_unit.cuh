@@ -2,6 +2,7 @@
 
 #include <cuda_fp16.h>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/ternary_mma.cuh"
 #include "kernels/cuda/uniform_layout.h"
@@ -23,7 +24,7 @@ struct UniformArguments {
   int64_t outputs;
   int units;
   int segments;          // that exist
-  uint64_t group_share;  // 2^40 / segments of a group, rounded up
+  uint32_t group_share;  // 2^32 / segments of a group, rounded up; 0 where it is one
   const float* x;        // [tokens, segments * segment]
   int64_t tokens;
   const float* bias;  // [outputs], or null
@@ -32,7 +33,8 @@ struct UniformArguments {
 
   // Of a segment; beyond the last one its group.
   __device__ __forceinline__ int GroupOf(int segment) const {
-    return static_cast<int>(static_cast<uint32_t>(min(segment, segments - 1)) * group_share >> 40);
+    const int existing = min(segment, segments - 1);
+    return group_share == 0 ? existing : static_cast<int>(__umulhi(existing, group_share));
   }
   __device__ __forceinline__ int PartBegin(int part) const { return part * units / kParts; }
 };
@@ -105,6 +107,32 @@ struct LaneCodes {
   }
 };
 
+// A tile's unit in shared memory, with the groups of its four segments.
+template <int kBits, bool kHalfScales, int kSegment>
+struct alignas(128) UnitStage {
+  uint8_t codes[LaneCodes<kBits, kSegment>::kBytes];
+  GroupPair<kHalfScales> groups[kUnitFields][8];
+
+  // Starts the warp's copies; they belong to the lanes' current group. `tile` is the tile's first byte, `from` its unit's.
+  __device__ __forceinline__ void Start(const UniformArguments& arguments, const uint8_t* tile,
+                                        const uint8_t* from, int unit) {
+    constexpr int kPiece = 16, kGroupPieces = sizeof(groups[0]) / kPiece;
+    static_assert(sizeof(codes) % (kWarp * kPiece) == 0 || kBits == 3);
+    const uint32_t to = SharedAddress(codes) + Lane() * kPiece;
+#pragma unroll
+    for (int i = 0; i < static_cast<int>(sizeof(codes)); i += kWarp * kPiece) {
+      if (i + kWarp * kPiece <= static_cast<int>(sizeof(codes)) ||
+          i + Lane() * kPiece < static_cast<int>(sizeof(codes))) {
+        CopyUnit(to + i, from + Lane() * kPiece + i);
+      }
+    }
+    if (Lane() >= kUnitFields * kGroupPieces) return;
+    const int group = arguments.GroupOf(unit * kUnitFields + Lane() / kGroupPieces);
+    CopyUnit(SharedAddress(groups) + Lane() * kPiece,
+             tile + (group * kGroupPieces + Lane() % kGroupPieces) * kPiece);
+  }
+};
+
 // Of a token's segment, both shifted: what an integer counts, and the integers' sum, negated.
 struct SegmentFactors {
   float step;
@@ -171,41 +199,42 @@ __device__ __forceinline__ float InputStep(float bound) {
   return __fmaf_rn(__fmaf_rn(-kDivisor, quotient, bound), kInverse, quotient);
 }
 
+// The greater, or NaN where one of them is.
+__device__ __forceinline__ float MostOrNan(float a, float b) {
+  float most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(a), "f"(b));
+  return most;
+}
+
 // Rounds a unit of a row (docs/numerics.md); all lanes of the warp call it. Where an input is not finite the integers mean
 // nothing and the step is NaN.
 template <int kBits, int kSegment>
 __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const FloatShare<kSegment>& share) {
   constexpr int kWords = RoundedShare<kSegment>::kWords;
   const float4(&x)[kWords] = share.x;
-  uint32_t bits = 0;  // magnitudes are ordered as their bits; NaN is above all
+  float most = 0;
 #pragma unroll
   for (const float4& four : x) {
-    for (float channel : {four.x, four.y, four.z, four.w}) {
-      bits = max(bits, __float_as_uint(channel) & 0x7fffffffu);
-    }
+    for (float channel : {four.x, four.y, four.z, four.w}) most = MostOrNan(most, fabsf(channel));
   }
 #pragma unroll
-  for (int apart = 4; apart > 0; apart /= 2) bits = max(bits, __shfl_xor_sync(kAllLanes, bits, apart));
-  const float most = __uint_as_float(bits);
+  for (int apart = 4; apart > 0; apart /= 2) most = MostOrNan(most, __shfl_xor_sync(kAllLanes, most, apart));
   const float bound = most < kInputFloor ? kInputFloor : most;
   const float factor = InputFactor(bound);
-  // Adding 1.5 * 2^23 leaves the nearest integer in the low bits: its lowest byte, and after 128 more the one above, are the
-  // integer's.
-  constexpr float kRound = 12582912.0f;
+  // Adding 1.5 * 2^23 + 128 leaves the nearest integer and 128 in the low bits: the second byte is the high one, the lowest
+  // but for its uppermost bit the low one.
+  constexpr float kRound = 12582912.0f + 128.0f;
   RoundedShare<kSegment> rounded;
   uint32_t sum = 0;
 #pragma unroll
   for (int i = 0; i < kWords; ++i) {
     const float channels[4] = {x[i].x, x[i].y, x[i].z, x[i].w};
-    uint32_t codes[4], above[4];
+    uint32_t codes[4];
 #pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      codes[c] = __float_as_uint(channels[c] * factor + kRound);
-      above[c] = codes[c] + 128;
-      sum += codes[c] - __float_as_uint(kRound);
-    }
-    rounded.high[i] = Bytes<1>(above);
-    rounded.low[i] = Bytes<0>(codes);
+    for (int c = 0; c < 4; ++c) codes[c] = __float_as_uint(channels[c] * factor + kRound);
+    sum += (codes[0] + codes[1]) + (codes[2] + codes[3]) - 4 * __float_as_uint(kRound);
+    rounded.high[i] = Bytes<1>(codes);
+    rounded.low[i] = Bytes<0>(codes) ^ 0x80808080u;
   }
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);

@@ -55,6 +55,7 @@ inline std::vector<float> MultiplyAsWritten(const UniformMatrix& w, const float*
   const int64_t segment = UniformSegment(w.format, w.inputs), unit = segment * kUnitSegments;
   const int64_t units = (w.inputs + unit - 1) / unit;
   std::vector<std::vector<float>> partial(w.outputs, std::vector<float>(kUniformParts));
+  std::vector<float> pair(w.outputs);
   int64_t part = 0;
   for (int64_t begin = 0; begin < w.inputs; begin += segment) {
     while (begin / unit >= (part + 1) * units / kUniformParts) ++part;
@@ -70,7 +71,10 @@ inline std::vector<float> MultiplyAsWritten(const UniformMatrix& w, const float*
     for (int64_t o = 0; o < w.outputs; ++o) {
       int32_t sum = -w.zeros[w.place(o, begin)] * total;
       for (int64_t i = 0; i < segment; ++i) sum += w.codes[o * w.inputs + begin + i] * integers[i];
-      partial[o][part] += static_cast<float>(sum) * step * w.scales[w.place(o, begin)];
+      const float term = static_cast<float>(sum) * step * w.scales[w.place(o, begin)];
+      const bool is_second = begin / segment % 2 == 1;
+      pair[o] = is_second ? pair[o] + term : term;
+      if (is_second || begin + segment == w.inputs) partial[o][part] += pair[o];
     }
   }
   std::vector<float> y;

@@ -145,6 +145,7 @@ inline __attribute__((always_inline)) void AddHalf(const UnitCodes<kBits, kSegme
   using Codes = UnitCodes<kBits, kSegment>;
   constexpr int kFields = Codes::kFields, kQuads = Codes::kQuads;
   Dots high[kFields][kTokens], low[kFields][kTokens];
+  Vec first[kTokens] = {};
 #pragma GCC unroll 16
   for (int quad = 0; quad < kQuads; ++quad) {
     const uint8_t* const line = codes.line(half * kQuads + quad);
@@ -173,7 +174,10 @@ inline __attribute__((always_inline)) void AddHalf(const UnitCodes<kBits, kSegme
       const Ints sum = high[f][t].Total() * 256 + low[f][t].Total();
       const Vec integer = __builtin_convertvector(sum >> codes.Shift(f), Vec);
       const Vec exact = integer - groups.zero * x.sums[t][segment + f];
-      partial[t] += exact * x.steps[t][segment + f] * groups.scale;
+      const Vec term = exact * x.steps[t][segment + f] * groups.scale;
+      // Segments by pairs, of which the second may not exist.
+      first[t] = f % 2 == 0 ? term : first[t] + term;
+      if (f % 2 == 1 || segment + f + 1 == segments) partial[t] += first[t];
     }
   }
 }
