@@ -1,7 +1,8 @@
-// Uniform weights by up to four tokens: bound by reading the weights. Warp w of eight multiplies part w of a tile of 16
-// outputs, and of further tiles; it streams its share of them through a ring of its own in shared memory. The rings are full
-// before the kernels before this one are done; then the block rounds the rows of x for itself: a kernel for that would cost
-// more.
+// Uniform weights by up to four tokens: bound by reading the weights, on small matrices by the number of instructions. Warp w of
+// eight multiplies part w of one or two tiles of 16 outputs, and of further ones; it streams its share of them through a ring of
+// its own in shared memory. The rings are full
+// before the kernels before this one are done; then a warp rounds its part of the rows of x for itself: a kernel for that would
+// cost more.
 //
 // Eight columns are four tokens of one segment, two of two or one of four: where tokens are fewer, a lane takes of the
 // multiplications by several segments' weights that by its columns' segment, and the float operations are done once.
@@ -17,51 +18,56 @@ constexpr int kStages = 4;                      // of a warp's ring
 
 extern __shared__ uint4 few_memory[];
 
-// A warp's share of weights in the order of use: the units of its part, tile by tile.
-template <typename Stage>
+// A warp's share of weights in the order of use: the units of its part, of kRows tiles at a time.
+template <typename Stage, int kRows>
 class UnitRing {
  public:
-  __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int64_t first_tile,
-                                      int64_t tile_stride, Stage* ring)
+  using Stages = Stage[kRows];
+
+  __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int first_tile, int stride,
+                                      Stages* ring)
       : arguments_(arguments),
         ring_(ring),
         begin_(arguments.PartBegin(part)),
         end_(arguments.PartBegin(part + 1)),
-        tile_step_(tile_stride * arguments.tile_bytes),
-        unit_(begin_),
-        tile_(arguments.tiles + first_tile * arguments.tile_bytes),
-        from_(FirstUnit()) {
-    const int tiles = static_cast<int>(CeilDivide(arguments.outputs, kUniformTile) - first_tile);
-    const int stride = static_cast<int>(tile_stride);
-    left_ = (max(tiles, 0) + stride - 1) / stride * (end_ - begin_);
+        stride_(stride),
+        tile_(first_tile) {
+    const int tiles = arguments.tile_count;
+    left_ = (max(tiles - first_tile, 0) + stride - 1) / stride * (end_ - begin_);
+    BeginTile();
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) Fill();
   }
 
   // The next unit; the one before is done with.
-  __device__ __forceinline__ const Stage& Next() {
+  __device__ __forceinline__ const Stages& Next() {
     AwaitCopies<kStages - 2>();
     __syncwarp();
-    const Stage& next = ring_[read_];
+    const Stages& next = ring_[read_];
     read_ = read_ + 1 == kStages ? 0 : read_ + 1;
     Fill();
     return next;
   }
 
  private:
-  __device__ __forceinline__ const uint8_t* FirstUnit() const {
-    return tile_ + arguments_.groups_bytes + int64_t{begin_} * sizeof(Stage::codes);
+  __device__ __forceinline__ void BeginTile() {
+    unit_ = begin_;
+    // In the place of a tile that does not exist the one before it.
+    row_step_ = tile_ + 1 < arguments_.tile_count ? arguments_.tile_bytes : 0;
+    tile_begin_ = arguments_.tiles + tile_ * arguments_.tile_bytes;
+    codes_ = Stage::LaneCodesOf(arguments_, tile_begin_, begin_);
   }
   // While there is something left.
   __device__ __forceinline__ void Fill() {
     if (left_ > 0) {
       --left_;
-      ring_[write_].Start(arguments_, tile_, from_, unit_);
-      from_ += sizeof(Stage::codes);
+      const uint8_t* const group = tile_begin_ + Stage::GroupOffset(arguments_, unit_);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) ring_[write_][r].Start(codes_ + r * row_step_, group + r * row_step_);
+      codes_ += sizeof(Stage::codes);
       if (++unit_ == end_) {
-        unit_ = begin_;
-        tile_ += tile_step_;
-        from_ = FirstUnit();
+        tile_ += stride_;
+        BeginTile();
       }
       write_ = write_ + 1 == kStages ? 0 : write_ + 1;
     }
@@ -69,14 +75,13 @@ class UnitRing {
   }
 
   const UniformArguments& arguments_;
-  Stage* const ring_;
-  const int begin_, end_;
-  const int64_t tile_step_;
+  Stages* const ring_;
+  const int begin_, end_, stride_;
   // To be filled next.
-  int unit_;
-  const uint8_t* tile_;
-  const uint8_t* from_;
-  int left_;
+  int tile_, unit_, left_;
+  int64_t row_step_;
+  const uint8_t* tile_begin_;
+  const uint8_t* codes_;  // the lane's
   int write_ = 0, read_ = 0;
 };
 
@@ -84,63 +89,70 @@ class UnitRing {
 template <int kTokens>
 constexpr int kLaneOutputs = kTokens == 1 ? 1 : 2;
 
-// A lane's weights of a unit.
+// A unit of weights by the rounded inputs of kTokens tokens.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
-struct FewWeights {
+struct FewProduct {
+  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
   using Inputs = UnitInputs<kSegment, kTokens>;
+  using Codes = LaneCodes<kBits, kSegment>;
   static constexpr int kSegments = Inputs::kSegments, kSets = Inputs::kSets;
   static constexpr int kOutputs = kLaneOutputs<kTokens>;
 
-  LaneCodes<kBits, kSegment> codes;
-  GroupPair<kHalfScales> groups[kSets];  // of the segments whose sums the lane has
-
-  __device__ __forceinline__ void Load(const UnitStage<kBits, kHalfScales, kSegment>& stage) {
-    codes.Load(stage.codes);
+  // Adds the unit's segments to the sums of kRows tiles: of outputs g and g + 8 by token q % kTokens; of one token, of output
+  // g + 8 (q % 2).
+  template <int kRows>
+  __device__ __forceinline__ static void Add(const Stage (&weights)[kRows], const Inputs& inputs,
+                                             float (&partial)[kRows][kOutputs]) {
+    Codes codes[kRows];
 #pragma unroll
-    for (int s = 0; s < kSets; ++s)
-      groups[s] = stage.groups[s * kSegments + Lane() % 4 / kTokens][Lane() / 4];
-  }
-
-  // Adds the unit's segments, of outputs g and g + 8 by token q % kTokens; of one token, of output g + 8 (q % 2).
-  __device__ __forceinline__ void AddUnit(const Inputs& inputs, float (&partial)[kOutputs]) const {
-    float terms[kSets][2];
+    for (int row = 0; row < kRows; ++row) codes[row].Load(weights[row].codes);
+    float terms[kRows][kSets][2];
 #pragma unroll
     for (int s = 0; s < kSets; ++s) {
       const LaneInputs<kSegment> mine = inputs.operands[s][Lane()];
       const SegmentFactors factors = inputs.factors[s][Lane() % 4];
-      int sums[kSegments][4];
 #pragma unroll
-      for (int r = 0; r < kSegments; ++r) {
-        uint32_t a[4];
-        codes.Operand(s * kSegments + r, 0, a);
-        FirstByteMma(a, mine.steps[0].x, mine.steps[0].y, sums[r]);
+      for (int row = 0; row < kRows; ++row) {
+        const GroupPair<kHalfScales> group =
+            weights[row].groups[s * kSegments + Lane() % 4 / kTokens][Lane() / 4];
+        int sums[4];
+        Multiply(codes[row], s, mine, sums);
 #pragma unroll
-        for (int step = 1; step < codes.kSteps; ++step) {
-          codes.Operand(s * kSegments + r, step, a);
-          ByteMma(a, mine.steps[step].x, mine.steps[step].y, sums[r]);
+        for (int i = 0; i < 2; ++i) {
+          terms[row][s][i] =
+              SegmentTerm(sums[2 * i], sums[2 * i + 1], group.zero(i), group.scale(i), factors);
         }
       }
-      TakeColumns(sums);
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        terms[s][i] =
-            SegmentTerm(sums[0][2 * i], sums[0][2 * i + 1], groups[s].zero(i), groups[s].scale(i), factors);
-      }
     }
-    AddPairs(terms, partial);
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) AddPairs(terms[row], partial[row]);
   }
 
  private:
-  // sums[0] = those of the segment that the lane's columns have.
-  __device__ __forceinline__ static void TakeColumns(int (&sums)[kSegments][4]) {
-    const int mine = Lane() % 4 / kTokens;
+  // Sums of set s: of the segment that the lane's columns have.
+  __device__ __forceinline__ static void Multiply(const Codes& codes, int s, const LaneInputs<kSegment>& mine,
+                                                  int (&sums)[4]) {
+    int of_segment[kSegments][4];
+#pragma unroll
+    for (int r = 0; r < kSegments; ++r) {
+      uint32_t a[4];
+      codes.Operand(s * kSegments + r, 0, a);
+      FirstByteMma(a, mine.steps[0].x, mine.steps[0].y, of_segment[r]);
+#pragma unroll
+      for (int step = 1; step < Codes::kSteps; ++step) {
+        codes.Operand(s * kSegments + r, step, a);
+        ByteMma(a, mine.steps[step].x, mine.steps[step].y, of_segment[r]);
+      }
+    }
+    const int wanted = Lane() % 4 / kTokens;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if constexpr (kSegments == 2) sums[0][i] = mine == 0 ? sums[0][i] : sums[1][i];
+      sums[i] = of_segment[0][i];
+      if constexpr (kSegments == 2) sums[i] = wanted == 0 ? sums[i] : of_segment[1][i];
       if constexpr (kSegments == 4) {
-        const int low = mine % 2 == 0 ? sums[0][i] : sums[1][i];
-        const int high = mine % 2 == 0 ? sums[2][i] : sums[3][i];
-        sums[0][i] = mine < 2 ? low : high;
+        const int low = wanted % 2 == 0 ? sums[i] : of_segment[1][i];
+        const int high = wanted % 2 == 0 ? of_segment[2][i] : of_segment[3][i];
+        sums[i] = wanted < 2 ? low : high;
       }
     }
   }
@@ -171,72 +183,71 @@ struct FewWeights {
 
 // Adds the parts of kRows tiles from `tile` on, in order.
 template <int kRows, int kTokens>
-__device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int64_t tile,
-                                           const float (&partial)[kLaneOutputs<kTokens>],
-                                           float (&partials)[kRows][kParts][kTokens][kUniformTile]) {
-  const int row = WarpIndex() / kParts, part = WarpIndex() % kParts;
+__device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int tile,
+                                           const float (&partial)[kRows][kLaneOutputs<kTokens>],
+                                           float (&partials)[kParts][kRows][kTokens][kUniformTile]) {
   const int column = Lane() % 4;
-  if constexpr (kTokens == 1) {
-    if (column < 2) partials[row][part][0][Lane() / 4 + 8 * column] = partial[0];
-  } else if (column < kTokens) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) partials[row][part][column][Lane() / 4 + 8 * i] = partial[i];
+  for (int row = 0; row < kRows; ++row) {
+    float(&to)[kTokens][kUniformTile] = partials[WarpIndex()][row];
+    if constexpr (kTokens == 1) {
+      if (column < 2) to[0][Lane() / 4 + 8 * column] = partial[row][0];
+    } else if (column < kTokens) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) to[column][Lane() / 4 + 8 * i] = partial[row][i];
+    }
   }
   __syncthreads();
   const int i = static_cast<int>(threadIdx.x);
   if (i >= kRows * kTokens * kUniformTile) return;
-  const int output = i % kUniformTile, token = i / kUniformTile % kTokens, of = i / kUniformTile / kTokens;
+  const int output = i % kUniformTile, token = i / kUniformTile % kTokens, row = i / kUniformTile / kTokens;
   float sum = 0;
 #pragma unroll
-  for (int p = 0; p < kParts; ++p) sum += partials[of][p][token][output];
-  StoreUniform(arguments, token, (tile + of) * kUniformTile + output, sum);
+  for (int p = 0; p < kParts; ++p) sum += partials[p][row][token][output];
+  StoreUniform(arguments, token, int64_t{tile + row} * kUniformTile + output, sum);
 }
 
-// A part's warps, one a row, round its units; the next one is on its way meanwhile.
-template <int kBits, int kSegment, int kTokens, int kRows>
+// A warp rounds its part; the next unit is on its way meanwhile.
+template <int kBits, int kSegment, int kTokens>
 __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part,
                                           UnitInputs<kSegment, kTokens>* inputs) {
   const int end = arguments.PartBegin(part + 1);
-  int unit = arguments.PartBegin(part) + WarpIndex() / kParts;
+  int unit = arguments.PartBegin(part);
   FloatUnit<kSegment, kTokens> next;
   if (unit < end) next.Load(arguments, 0, unit);
-  for (; unit < end; unit += kRows) {
+  for (; unit < end; ++unit) {
     const FloatUnit<kSegment, kTokens> from = next;
-    if (unit + kRows < end) next.Load(arguments, 0, unit + kRows);
+    if (unit + 1 < end) next.Load(arguments, 0, unit + 1);
     RoundUnit<kBits>(from, inputs[unit]);
   }
-  if constexpr (kRows == 1) {
-    __syncwarp();
-  } else {
-    __barrier_sync_count(1 + part, kRows * kWarp);
-  }
+  __syncwarp();
 }
+
+// Blocks on a multiprocessor, this kernel's and as many of the next one's.
+template <int kTokens, int kRows>
+constexpr int kFewBlocks = kTokens == 4 ? 2 : 4 / kRows;
 
 // A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
-__global__ void __launch_bounds__(kRows* kParts* kWarp, kTokens == 4 ? 2 / kRows : 4 / kRows)
+__global__ void __launch_bounds__(kParts* kWarp, (kFewBlocks<kTokens, kRows>))
     UniformFew(UniformArguments arguments) {
   StartNext();
-  using Stage = UnitStage<kBits, kHalfScales, kSegment>;
-  using Inputs = UnitInputs<kSegment, kTokens>;
-  __shared__ float partials[2][kRows][kParts][kTokens][kUniformTile];
-  Stage* const rings = reinterpret_cast<Stage*>(few_memory);                           // [warps, kStages]
-  Inputs* const inputs = reinterpret_cast<Inputs*>(rings + kRows * kParts * kStages);  // [units]
-  const int row = WarpIndex() / kParts, part = WarpIndex() % kParts;
-  const int64_t tiles = CeilDivide(arguments.outputs, kUniformTile), stride = int64_t{gridDim.x} * kRows;
-  const int64_t first_tile = int64_t{blockIdx.x} * kRows;
-  UnitRing<Stage> ring(arguments, part, first_tile + row, stride, rings + WarpIndex() * kStages);
+  using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
+  using Ring = UnitRing<typename Product::Stage, kRows>;
+  __shared__ float partials[2][kParts][kRows][kTokens][kUniformTile];
+  auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, kStages]
+  auto* const inputs = reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages);  // [units]
+  const int part = WarpIndex(), stride = static_cast<int>(gridDim.x) * kRows;
+  const int first_tile = static_cast<int>(blockIdx.x) * kRows;
+  Ring ring(arguments, part, first_tile, stride, rings + part * kStages);
   WaitForPrevious();
-  RoundPart<kBits, kSegment, kTokens, kRows>(arguments, part, inputs);
+  RoundPart<kBits, kSegment, kTokens>(arguments, part, inputs);
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
   int turn = 0;
-  for (int64_t tile = first_tile; tile < tiles; tile += stride, turn ^= 1) {
-    float partial[kLaneOutputs<kTokens>] = {};
-    for (int unit = tile + row < tiles ? begin : end; unit < end; ++unit) {
-      FewWeights<kBits, kHalfScales, kSegment, kTokens> weights;
-      weights.Load(ring.Next());
-      weights.AddUnit(inputs[unit], partial);
-    }
+  for (int tile = first_tile; tile < arguments.tile_count; tile += stride, turn ^= 1) {
+    float partial[kRows][kLaneOutputs<kTokens>] = {};
+#pragma unroll 1
+    for (int unit = begin; unit < end; ++unit) Product::Add(ring.Next(), inputs[unit], partial);
     StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn]);
   }
 }
@@ -249,20 +260,20 @@ int64_t InputBytes(int64_t units) {
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
-  constexpr int64_t kRingBytes = kRows * kParts * kStages * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+  constexpr int64_t kRingBytes = kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
   const size_t bytes = static_cast<size_t>(kRingBytes + InputBytes<kSegment, kTokens>(arguments.units));
-  const int64_t blocks = std::min(CeilDivide(UniformTiles(arguments.outputs), kRows),
-                                  int64_t{2 / kRows} * backend.multiprocessors());
+  const int64_t blocks =
+      std::min(CeilDivide(arguments.tile_count, kRows), int64_t{2 / kRows} * backend.multiprocessors());
   const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;
   AllowSharedMemory(kernel, bytes);
-  Launch(backend.launch_stream(), kernel,
-         {dim3(static_cast<unsigned>(blocks)), dim3(kRows * kParts * kWarp), bytes}, arguments);
+  Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kParts * kWarp), bytes},
+         arguments);
 }
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
   // Two tiles at a time share the rounding, where no multiprocessor has more to do for it.
-  const int64_t tiles = UniformTiles(arguments.outputs), processors = backend.multiprocessors();
+  const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
   if (2 * CeilDivide(CeilDivide(tiles, 2), processors) <= CeilDivide(tiles, processors)) {
     return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments);
   }

@@ -30,6 +30,7 @@ void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> 
   arguments.tile_bytes = layout.TileBytes();
   arguments.groups_bytes = layout.GroupsBytes();
   arguments.outputs = w.outputs;
+  arguments.tile_count = static_cast<int>(UniformTiles(w.outputs));
   arguments.units = static_cast<int>(layout.units);
   arguments.segments = static_cast<int>(w.inputs / layout.segment);
   arguments.group_share = GroupShare(std::min(w.format.group, w.inputs) / layout.segment, arguments.segments);

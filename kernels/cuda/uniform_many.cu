@@ -41,7 +41,7 @@ struct TileWeights {
 template <int kBits, bool kHalfScales, int kSegment>
 __device__ __forceinline__ void LoadWeights(const UniformArguments& arguments, int64_t first_tile, int unit,
                                             TileWeights<kBits, kHalfScales, kSegment>& weights) {
-  const int64_t last = CeilDivide(arguments.outputs, kUniformTile) - 1;
+  const int64_t last = arguments.tile_count - 1;
 #pragma unroll
   for (int o = 0; o < kTiles; ++o) {
     const uint8_t* const tile = arguments.tiles + min(first_tile + o, last) * arguments.tile_bytes;
@@ -118,7 +118,7 @@ __device__ __forceinline__ void StartUnit(const UniformArguments& arguments, con
                                           const UnitInputs<kSegment, kFour>* inputs, int unit,
                                           BlockStage<kBits, kHalfScales, kSegment>& stage) {
   UnitStage<kBits, kHalfScales, kSegment>& weights = stage.tiles[WarpIndex()];
-  weights.Start(arguments, tile, tile + arguments.groups_bytes + int64_t{unit} * sizeof(weights.codes), unit);
+  weights.Start(weights.LaneCodesOf(arguments, tile, unit), tile + weights.GroupOffset(arguments, unit));
   constexpr int kPiece = 16;
   const uint8_t* const from = reinterpret_cast<const uint8_t*>(inputs + unit);
   const uint32_t to = SharedAddress(stage.inputs + WarpIndex());
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kBlockThreads, 2)
   const int64_t block_four = int64_t{blockIdx.x} % columns * kBlockFours;
   const int warp_tile = WarpIndex() / kWarpColumns * kTiles,
             warp_four = WarpIndex() % kWarpColumns * kWarpFours;
-  const int64_t last_tile = CeilDivide(arguments.outputs, kUniformTile) - 1;
+  const int64_t last_tile = arguments.tile_count - 1;
   const uint8_t* const my_tile =
       arguments.tiles + min(block_tile + WarpIndex(), last_tile) * arguments.tile_bytes;
   const UnitInputs<kSegment, kFour>* const my_inputs = inputs + (block_four + WarpIndex()) * arguments.units;
@@ -195,7 +195,7 @@ void LaunchMany(CudaBackend& backend, const UniformArguments& arguments,
                 const UnitInputs<kSegment, kFour>* inputs) {
   constexpr size_t kBytes = 2 * sizeof(BlockStage<kBits, kHalfScales, kSegment>);
   const int64_t columns = CeilDivide(arguments.tokens, kBlockFours * kFour);
-  const int64_t blocks = columns * CeilDivide(UniformTiles(arguments.outputs), kBlockTiles);
+  const int64_t blocks = columns * CeilDivide(arguments.tile_count, kBlockTiles);
   const auto kernel = UniformMany<kBits, kHalfScales, kSegment>;
   AllowSharedMemory(kernel, kBytes);
   Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kBlockThreads), kBytes},
@@ -206,7 +206,7 @@ template <int kBits, bool kHalfScales, int kSegment, int kFours>
 void LaunchParted(CudaBackend& backend, const UniformArguments& arguments,
                   const UnitInputs<kSegment, kFour>* inputs) {
   Launch(backend.launch_stream(), UniformParted<kBits, kHalfScales, kSegment, kFours>,
-         {dim3(static_cast<unsigned>(CeilDivide(UniformTiles(arguments.outputs), kTiles)),
+         {dim3(static_cast<unsigned>(CeilDivide(arguments.tile_count, kTiles)),
                static_cast<unsigned>(CeilDivide(arguments.tokens, kFours * kFour))),
           dim3(kParts * kWarp)},
          arguments, inputs);

@@ -22,6 +22,7 @@ struct UniformArguments {
   int64_t tile_bytes;
   int64_t groups_bytes;
   int64_t outputs;
+  int tile_count;
   int units;
   int segments;          // that exist
   uint32_t group_share;  // 2^32 / segments of a group, rounded up; 0 where it is one
@@ -113,24 +114,29 @@ struct alignas(128) UnitStage {
   uint8_t codes[LaneCodes<kBits, kSegment>::kBytes];
   GroupPair<kHalfScales> groups[kUnitFields][8];
 
-  // Starts the warp's copies; they belong to the lanes' current group. `tile` is the tile's first byte, `from` its unit's.
-  __device__ __forceinline__ void Start(const UniformArguments& arguments, const uint8_t* tile,
-                                        const uint8_t* from, int unit) {
-    constexpr int kPiece = 16, kGroupPieces = sizeof(groups[0]) / kPiece;
-    static_assert(sizeof(codes) % (kWarp * kPiece) == 0 || kBits == 3);
+  // Starts the warp's copies of a unit; they belong to the lanes' current group. `lane_codes` is this lane's 16 bytes of the
+  // unit's first 512, `lane_group` its 16 bytes of the groups (GroupOffset).
+  __device__ __forceinline__ void Start(const uint8_t* lane_codes, const uint8_t* lane_group) {
+    constexpr int kBytes = sizeof(codes), kRound = kWarp * kPiece;
     const uint32_t to = SharedAddress(codes) + Lane() * kPiece;
 #pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(codes)); i += kWarp * kPiece) {
-      if (i + kWarp * kPiece <= static_cast<int>(sizeof(codes)) ||
-          i + Lane() * kPiece < static_cast<int>(sizeof(codes))) {
-        CopyUnit(to + i, from + Lane() * kPiece + i);
-      }
+    for (int i = 0; i < kBytes; i += kRound) {
+      if (i + kRound <= kBytes || i + Lane() * kPiece < kBytes) CopyUnit(to + i, lane_codes + i);
     }
-    if (Lane() >= kUnitFields * kGroupPieces) return;
-    const int group = arguments.GroupOf(unit * kUnitFields + Lane() / kGroupPieces);
-    CopyUnit(SharedAddress(groups) + Lane() * kPiece,
-             tile + (group * kGroupPieces + Lane() % kGroupPieces) * kPiece);
+    if (Lane() < kUnitFields * kGroupPieces) CopyUnit(SharedAddress(groups) + Lane() * kPiece, lane_group);
   }
+  // From the tile's first byte to what the lane copies of the groups.
+  __device__ __forceinline__ static int GroupOffset(const UniformArguments& arguments, int unit) {
+    const int group = arguments.GroupOf(unit * kUnitFields + Lane() / kGroupPieces);
+    return (group * kGroupPieces + Lane() % kGroupPieces) * kPiece;
+  }
+  __device__ __forceinline__ static const uint8_t* LaneCodesOf(const UniformArguments& arguments,
+                                                               const uint8_t* tile, int unit) {
+    return tile + arguments.groups_bytes + int64_t{unit} * sizeof(codes) + Lane() * kPiece;
+  }
+
+ private:
+  static constexpr int kPiece = 16, kGroupPieces = sizeof(GroupPair<kHalfScales>[8]) / kPiece;
 };
 
 // Of a token's segment, both shifted: what an integer counts, and the integers' sum, negated.
