@@ -14,7 +14,8 @@ namespace ternion::cuda {
 namespace {
 
 constexpr int64_t kMostInputBytes = 140 << 10;  // of rounded inputs, in shared memory
-constexpr int kStages = 4;                      // of a warp's ring
+template <int kRows>
+constexpr int kStages = kRows == 3 ? 3 : 4;  // of a warp's ring
 
 extern __shared__ uint4 few_memory[];
 
@@ -36,15 +37,15 @@ class UnitRing {
     left_ = (max(tiles - first_tile, 0) + stride - 1) / stride * (end_ - begin_);
     BeginTile();
 #pragma unroll 1
-    for (int i = 0; i < kStages - 1; ++i) Fill();
+    for (int i = 0; i < kStages<kRows> - 1; ++i) Fill();
   }
 
   // The next unit; the one before is done with.
   __device__ __forceinline__ const Stages& Next() {
-    AwaitCopies<kStages - 2>();
+    AwaitCopies<kStages<kRows> - 2>();
     __syncwarp();
     const Stages& next = ring_[read_];
-    read_ = read_ + 1 == kStages ? 0 : read_ + 1;
+    read_ = read_ + 1 == kStages<kRows> ? 0 : read_ + 1;
     Fill();
     return next;
   }
@@ -52,8 +53,8 @@ class UnitRing {
  private:
   __device__ __forceinline__ void BeginTile() {
     unit_ = begin_;
-    // In the place of a tile that does not exist the one before it.
-    row_step_ = tile_ + 1 < arguments_.tile_count ? arguments_.tile_bytes : 0;
+    // In the place of tiles that do not exist the first one.
+    row_step_ = tile_ + kRows <= arguments_.tile_count ? arguments_.tile_bytes : 0;
     tile_begin_ = arguments_.tiles + tile_ * arguments_.tile_bytes;
     codes_ = Stage::LaneCodesOf(arguments_, tile_begin_, begin_);
   }
@@ -69,7 +70,7 @@ class UnitRing {
         tile_ += stride_;
         BeginTile();
       }
-      write_ = write_ + 1 == kStages ? 0 : write_ + 1;
+      write_ = write_ + 1 == kStages<kRows> ? 0 : write_ + 1;
     }
     CommitCopies();
   }
@@ -207,25 +208,37 @@ __device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, in
   StoreUniform(arguments, token, int64_t{tile + row} * kUniformTile + output, sum);
 }
 
-// A warp rounds its part; the next unit is on its way meanwhile.
+// A warp rounds its part, kBatch units at a time, so that one does not wait for the other; the next ones are on their way
+// meanwhile. In the place of a unit that does not exist the last one is rounded again.
 template <int kBits, int kSegment, int kTokens>
 __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part,
                                           UnitInputs<kSegment, kTokens>* inputs) {
-  const int end = arguments.PartBegin(part + 1);
-  int unit = arguments.PartBegin(part);
-  FloatUnit<kSegment, kTokens> next;
-  if (unit < end) next.Load(arguments, 0, unit);
-  for (; unit < end; ++unit) {
-    const FloatUnit<kSegment, kTokens> from = next;
-    if (unit + 1 < end) next.Load(arguments, 0, unit + 1);
-    RoundUnit<kBits>(from, inputs[unit]);
+  constexpr int kBatch = kTokens == 1 ? 2 : 1;
+  const int begin = arguments.PartBegin(part), last = arguments.PartBegin(part + 1) - 1;
+  if (begin > last) return;
+  FloatUnit<kSegment, kTokens> next[kBatch];
+#pragma unroll
+  for (int i = 0; i < kBatch; ++i) next[i].Load(arguments, 0, min(begin + i, last));
+#pragma unroll 1
+  for (int unit = begin; unit <= last; unit += kBatch) {
+    FloatUnit<kSegment, kTokens> from[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      from[i] = next[i];
+      if (unit + kBatch <= last) next[i].Load(arguments, 0, min(unit + kBatch + i, last));
+    }
+    RoundedUnit<kBits, kSegment, kTokens> rounded[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) rounded[i].Round(from[i]);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) rounded[i].Store(inputs[min(unit + i, last)]);
   }
   __syncwarp();
 }
 
 // Blocks on a multiprocessor, this kernel's and as many of the next one's.
 template <int kTokens, int kRows>
-constexpr int kFewBlocks = kTokens == 4 ? 2 : 4 / kRows;
+constexpr int kFewBlocks = kTokens == 4 || kRows > 1 ? 2 : 4;
 
 // A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
@@ -235,18 +248,21 @@ __global__ void __launch_bounds__(kParts* kWarp, (kFewBlocks<kTokens, kRows>))
   using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
   using Ring = UnitRing<typename Product::Stage, kRows>;
   __shared__ float partials[2][kParts][kRows][kTokens][kUniformTile];
-  auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, kStages]
-  auto* const inputs = reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages);  // [units]
-  const int part = WarpIndex(), stride = static_cast<int>(gridDim.x) * kRows;
+  auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, stages]
+  auto* const inputs =
+      reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages<kRows>);  // [units]
+  // The compiler is to know that it is the same for all lanes.
+  const int part = __shfl_sync(kAllLanes, WarpIndex(), 0);
+  const int stride = static_cast<int>(gridDim.x) * kRows;
   const int first_tile = static_cast<int>(blockIdx.x) * kRows;
-  Ring ring(arguments, part, first_tile, stride, rings + part * kStages);
+  Ring ring(arguments, part, first_tile, stride, rings + part * kStages<kRows>);
   WaitForPrevious();
   RoundPart<kBits, kSegment, kTokens>(arguments, part, inputs);
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
   int turn = 0;
   for (int tile = first_tile; tile < arguments.tile_count; tile += stride, turn ^= 1) {
     float partial[kRows][kLaneOutputs<kTokens>] = {};
-#pragma unroll 1
+#pragma unroll 2
     for (int unit = begin; unit < end; ++unit) Product::Add(ring.Next(), inputs[unit], partial);
     StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn]);
   }
@@ -260,10 +276,11 @@ int64_t InputBytes(int64_t units) {
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
-  constexpr int64_t kRingBytes = kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+  constexpr int64_t kRingBytes =
+      kParts * kStages<kRows> * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
   const size_t bytes = static_cast<size_t>(kRingBytes + InputBytes<kSegment, kTokens>(arguments.units));
-  const int64_t blocks =
-      std::min(CeilDivide(arguments.tile_count, kRows), int64_t{2 / kRows} * backend.multiprocessors());
+  const int64_t blocks = std::min(CeilDivide(arguments.tile_count, kRows),
+                                  int64_t{kRows == 1 ? 2 : 1} * backend.multiprocessors());
   const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;
   AllowSharedMemory(kernel, bytes);
   Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kParts * kWarp), bytes},
@@ -272,11 +289,14 @@ void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
-  // Two tiles at a time share the rounding, where no multiprocessor has more to do for it.
-  const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
-  if (2 * CeilDivide(CeilDivide(tiles, 2), processors) <= CeilDivide(tiles, processors)) {
-    return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments);
-  }
+  // Tiles of a block share the rounding and what it costs to start; but no multiprocessor is to have more tiles for it.
+  const int64_t processors = backend.multiprocessors();
+  const auto most_tiles = [&](int64_t rows) {
+    return rows * CeilDivide(CeilDivide(arguments.tile_count, rows), processors);
+  };
+  const int64_t least = most_tiles(1);
+  if (most_tiles(3) <= least) return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 3>(backend, arguments);
+  if (most_tiles(2) <= least) return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments);
   LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments);
 }
 

@@ -26,7 +26,9 @@ __global__ void __launch_bounds__(kRoundThreads)
   if (index >= int64_t{fours} * arguments.units) return;
   FloatUnit<kSegment, kFour> from;
   from.Load(arguments, index / arguments.units * kFour, static_cast<int>(index % arguments.units));
-  RoundUnit<kBits>(from, to[index]);
+  RoundedUnit<kBits, kSegment, kFour> rounded;
+  rounded.Round(from);
+  rounded.Store(to[index]);
 }
 
 // --- Few tokens: a warp has a part of the inputs ----------------------------------------------------------------------

@@ -291,22 +291,30 @@ struct FloatUnit {
   }
 };
 
-// Rounds a unit; all lanes of the warp call it.
+// The same, rounded: all lanes of the warp make it and store it.
 template <int kBits, int kSegment, int kTokens>
-__device__ __forceinline__ void RoundUnit(const FloatUnit<kSegment, kTokens>& from,
-                                          UnitInputs<kSegment, kTokens>& to) {
-  constexpr int kSegments = UnitInputs<kSegment, kTokens>::kSegments;
-  const int f = Lane() / 8, set = f / kSegments;
+struct RoundedUnit {
+  RoundedShare<kSegment> shares[kTokens];
+
+  __device__ __forceinline__ void Round(const FloatUnit<kSegment, kTokens>& from) {
 #pragma unroll
-  for (int token = 0; token < kTokens; ++token) {
-    const RoundedShare<kSegment> share = RoundShare<kBits, kSegment>(from.shares[token]);
-    const int pair = f % kSegments * kTokens + token;
-    uint32_t* const operand = reinterpret_cast<uint32_t*>(to.operands[set]);
-    StoreColumn<kSegment>(share.high, 2 * pair, operand);
-    StoreColumn<kSegment>(share.low, 2 * pair + 1, operand);
-    if (Lane() % 8 == 0) to.factors[set][pair] = share.factors;
+    for (int token = 0; token < kTokens; ++token) {
+      shares[token] = RoundShare<kBits, kSegment>(from.shares[token]);
+    }
   }
-}
+  __device__ __forceinline__ void Store(UnitInputs<kSegment, kTokens>& to) const {
+    constexpr int kSegments = UnitInputs<kSegment, kTokens>::kSegments;
+    const int f = Lane() / 8, set = f / kSegments;
+#pragma unroll
+    for (int token = 0; token < kTokens; ++token) {
+      const int pair = f % kSegments * kTokens + token;
+      uint32_t* const operand = reinterpret_cast<uint32_t*>(to.operands[set]);
+      StoreColumn<kSegment>(shares[token].high, 2 * pair, operand);
+      StoreColumn<kSegment>(shares[token].low, 2 * pair + 1, operand);
+      if (Lane() % 8 == 0) to.factors[set][pair] = shares[token].factors;
+    }
+  }
+};
 
 // y of one output and token.
 __device__ __forceinline__ void StoreUniform(const UniformArguments& arguments, int64_t token, int64_t output,
