@@ -23,8 +23,17 @@ namespace {
 
 constexpr int64_t kTensorsOfLayer = 24;
 constexpr int64_t kTensorsOfStage = 8;
+// Of layers that wait to be written, so that the disk has work while a table is made, and the maker while one is written.
+constexpr int64_t kWaitingBytes = int64_t{512} << 20;
 
 std::string MB(double bytes) { return absl::StrFormat("%.1f MB", bytes / 1e6); }
+
+// How many of a rank's layers wait at most.
+size_t WaitingParts(const ModelConfig& config, const ProcessGrid& grid) {
+  const int64_t layers = std::max<int64_t>(1, StageLayers(config.shape, grid.pp, grid.stage()).size());
+  const int64_t layer_bytes = PredictWeightMemory(config, grid).linear_bytes / layers;
+  return static_cast<size_t>(std::clamp<int64_t>(kWaitingBytes / std::max<int64_t>(1, layer_bytes), 1, 16));
+}
 
 // The folder that is written to, locked against another process.
 class PartialFolder {
@@ -62,7 +71,10 @@ class RankPipe {
  public:
   RankPipe(const ModelConfig& config, const ProcessGrid& grid, SafetensorsWriter& file,
            TernaryPacking packing)
-      : writer_(file, packing), walk_(config, grid, writer_), thread_([this] { Run(); }) {}
+      : writer_(file, packing),
+        walk_(config, grid, writer_),
+        queue_(WaitingParts(config, grid)),
+        thread_([this] { Run(); }) {}
   ~RankPipe() { static_cast<void>(Finish()); }
 
   absl::Status Take(StageWeights& made) {

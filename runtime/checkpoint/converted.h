@@ -43,9 +43,9 @@ struct ConvertReport {
 absl::Status CheckConversion(const ModelConfig& config, const ConvertOptions& options);
 
 // Writes a converted folder, a rank after the other, in the folder DESTINATION.partial, which gets its name when all is there
-// and on the disk. What an earlier run for the same source, grid and packing has finished is kept. Holds one part of a stage
-// in memory while it makes the next. CheckConversion's errors; kResourceExhausted: too little room on the disk;
-// kFailedPrecondition: another process converts there; the source's errors.
+// and on the disk. What an earlier run for the same source, grid and packing has finished is kept. Writes one part of a stage
+// while it makes another; between them layers of half a gigabyte wait, or one. CheckConversion's errors; kResourceExhausted:
+// too little room on the disk; kFailedPrecondition: another process converts there; the source's errors.
 absl::StatusOr<ConvertReport> ConvertModel(WeightSource& source, const ConvertOptions& options,
                                            LoadProgress progress);
 

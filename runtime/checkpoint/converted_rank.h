@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/checkpoint/converted_manifest.h"
+#include "runtime/checkpoint/direct_file.h"
 #include "runtime/checkpoint/safetensors.h"
 #include "runtime/checkpoint/safetensors_writer.h"
 #include "runtime/checkpoint/stage_walk.h"
@@ -33,12 +34,19 @@ class RankWriter final : public WeightVisitor {
   std::string Samples() const;
 
  private:
+  struct alignas(DirectFile::kAlignment) Page {
+    uint8_t bytes[DirectFile::kAlignment];
+  };
+
+  // As five trits a byte: [outputs, FiveTritBytes(inputs)], until the next is packed.
+  absl::Span<const std::byte> PackFiveTrits(const PackedTernary& matrix);
   absl::Status Add(const std::string& name, DType dtype, std::vector<int64_t> shape,
                    absl::Span<const std::byte> data);
 
   SafetensorsWriter& file_;
   const TernaryPacking packing_;
   std::string samples_;
+  std::vector<Page> packed_;  // kept, because new memory costs more than packing
 };
 
 // Opens a rank's file and compares it with what the manifest says: its size, every tensor's name, type and shape, and a

@@ -50,11 +50,4 @@ void ReadBFloat16(const FileTensor& tensor, int64_t begin, absl::Span<BFloat16> 
   }
 }
 
-BFloat16 RoundToBFloat16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  // Rounding up could carry a NaN's last bits into the sign: it becomes the quiet NaN instead.
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((bits >> 16) | 0x0040u)};
-  return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
-}
-
 }  // namespace ternion

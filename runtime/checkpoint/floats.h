@@ -31,7 +31,13 @@ inline float FromHalf(uint16_t bits) {
   return std::bit_cast<float>(sign | value);
 }
 
-BFloat16 RoundToBFloat16(float value);
+inline BFloat16 RoundToBFloat16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  // Rounding up could carry a NaN's last bits into the sign: it becomes the quiet NaN instead.
+  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  const uint32_t rounded = nan ? bits | 0x00400000u : bits + 0x7fffu + ((bits >> 16) & 1u);
+  return {static_cast<uint16_t>(rounded >> 16)};
+}
 inline bool IsFinite(BFloat16 value) { return (value.bits & 0x7f80) != 0x7f80; }
 
 }  // namespace ternion

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "kernels/cpu/ternary_layout.h"
 
@@ -14,7 +15,7 @@ using cpu::kLineCodes;
 constexpr int kTrits = 5;        // of a byte
 constexpr int kFiveTrits = 243;  // 3^5
 constexpr uint8_t kNoTrit = 3;
-constexpr int64_t kTileInputs = 64;  // whose codes of 256 rows stay in L1
+constexpr int64_t kTileInputs = 64;  // whose lines stay in L1 while they are turned
 
 using Digits = std::array<uint8_t, kTrits>;
 
@@ -58,23 +59,36 @@ void PackedRows::ReadRow(int64_t output, absl::Span<uint8_t> codes) const {
 void PackedRows::UnpackStrip(int64_t strip) {
   const uint8_t* lines = data_ + strip * inputs_ * kLineBytes;
   const int64_t step = cpu::ScatterStep(inputs_);
+  uint8_t tile[kLineBytes][kTileInputs];  // the lines' bytes, turned
   for (int64_t begin = 0; begin < inputs_; begin += kTileInputs) {
-    const int64_t end = std::min(begin + kTileInputs, inputs_);
-    for (int64_t k = begin; k < end; ++k) {
-      const uint8_t* line = lines + k * step % inputs_ * kLineBytes;
-      for (int64_t o = 0; o < kLineCodes; ++o) {
-        codes_[static_cast<size_t>(o * inputs_ + k)] = (line[o % kLineBytes] >> (o / kLineBytes * 2)) & 3;
-      }
+    const int64_t n = std::min(kTileInputs, inputs_ - begin);
+    for (int64_t k = 0; k < n; ++k) {
+      const uint8_t* line = lines + (begin + k) * step % inputs_ * kLineBytes;
+      for (int64_t j = 0; j < kLineBytes; ++j) tile[j][k] = line[j];
+    }
+    for (int64_t o = 0; o < kLineCodes; ++o) {
+      const uint8_t* bytes = tile[o % kLineBytes];
+      const int shift = static_cast<int>(o / kLineBytes) * 2;
+      uint8_t* out = codes_.data() + o * inputs_ + begin;
+      for (int64_t k = 0; k < n; ++k) out[k] = (bytes[k] >> shift) & 3;
     }
   }
   strip_ = strip;
 }
 
+// Eight codes are read at once, and the first five become the product's highest byte: code i, which is byte i, meets 3^i in
+// byte 7 - i of the factor. No sum of a lower byte is over 240, so none carries; the codes after the five fall out.
 void PackFiveTrits(absl::Span<const uint8_t> codes, uint8_t* bytes) {
-  for (size_t at = 0; at < codes.size(); at += kTrits) {
-    const size_t end = std::min(at + kTrits, codes.size());
+  constexpr uint64_t kPowers = 0x01'03'09'1b'51'00'00'00;
+  size_t at = 0;
+  for (; at + sizeof(uint64_t) <= codes.size(); at += kTrits) {
+    uint64_t eight;
+    std::memcpy(&eight, codes.data() + at, sizeof(eight));
+    *bytes++ = static_cast<uint8_t>(eight * kPowers >> 56);
+  }
+  for (; at < codes.size(); at += kTrits) {
     int value = 0;
-    for (size_t i = end; i > at; --i) value = value * 3 + codes[i - 1];
+    for (size_t i = std::min(at + kTrits, codes.size()); i > at; --i) value = value * 3 + codes[i - 1];
     *bytes++ = static_cast<uint8_t>(value);
   }
 }

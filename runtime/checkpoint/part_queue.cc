@@ -6,9 +6,9 @@ namespace ternion {
 
 absl::Status PartQueue::Push(StageWeights part) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !waiting_.has_value() || !given_up_.ok(); });
+  changed_.wait(lock, [&] { return waiting_.size() < most_ || !given_up_.ok(); });
   if (!given_up_.ok()) return given_up_;
-  waiting_ = std::move(part);
+  waiting_.push(std::move(part));
   changed_.notify_all();
   return absl::OkStatus();
 }
@@ -21,8 +21,10 @@ void PartQueue::Close() {
 
 std::optional<StageWeights> PartQueue::Pop() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return waiting_.has_value() || closed_; });
-  std::optional<StageWeights> part = std::exchange(waiting_, std::nullopt);
+  changed_.wait(lock, [&] { return !waiting_.empty() || closed_; });
+  if (waiting_.empty()) return std::nullopt;
+  StageWeights part = std::move(waiting_.front());
+  waiting_.pop();
   changed_.notify_all();
   return part;
 }

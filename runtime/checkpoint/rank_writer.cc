@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,16 +45,21 @@ absl::Status RankWriter::Ternary(const std::string& name, TernaryLayout layout, 
         "a matrix has the form that config and grid give it");
   std::vector<int64_t> shape = TernaryShape(packing_, layout, form);
   if (packing_ == TernaryPacking::kCpu) return Add(name, DType::kU8, std::move(shape), BytesOf(matrix.data));
-  const int64_t row_bytes = FiveTritBytes(form.inputs);
-  std::vector<uint8_t> packed(static_cast<size_t>(form.outputs * row_bytes));  // [outputs, row_bytes]
-  std::vector<uint8_t> codes(static_cast<size_t>(form.inputs));
-  PackedRows rows(layout, form.inputs, static_cast<const uint8_t*>(matrix.data.data()));
-  for (int64_t output = 0; output < form.outputs; ++output) {
+  return Add(name, DType::kU8, std::move(shape), PackFiveTrits(matrix));
+}
+
+absl::Span<const std::byte> RankWriter::PackFiveTrits(const PackedTernary& matrix) {
+  const int64_t row_bytes = FiveTritBytes(matrix.inputs);
+  const auto bytes = static_cast<size_t>(matrix.outputs * row_bytes);
+  packed_.resize(std::max(packed_.size(), bytes / sizeof(Page) + 1));
+  auto* const packed = reinterpret_cast<uint8_t*>(packed_.data());
+  std::vector<uint8_t> codes(static_cast<size_t>(matrix.inputs));
+  PackedRows rows(matrix.layout, matrix.inputs, static_cast<const uint8_t*>(matrix.data.data()));
+  for (int64_t output = 0; output < matrix.outputs; ++output) {
     rows.Read(output, absl::MakeSpan(codes));
-    PackFiveTrits(codes, packed.data() + output * row_bytes);
+    ternion::PackFiveTrits(codes, packed + output * row_bytes);
   }
-  return Add(name, DType::kU8, std::move(shape),
-             {reinterpret_cast<const std::byte*>(packed.data()), packed.size()});
+  return {reinterpret_cast<const std::byte*>(packed), bytes};
 }
 
 absl::Status RankWriter::Uniform(const std::string& name, const UniformFormat& format, MatrixForm form,

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,8 +17,7 @@
 namespace ternion {
 namespace {
 
-constexpr int64_t kPieceBytes = 4 << 20;       // hashed while they lie in the cache, then written
-constexpr int64_t kAskBytes = 64 << 20;        // after so many the system is asked to begin writing
+constexpr size_t kApartBytes = 1 << 20;  // so many are worth a thread that writes them while they are hashed
 constexpr int64_t kHeaderBytesOfTensor = 320;  // with the pad before it
 constexpr int64_t kLengthBytes = 8;
 
@@ -27,47 +26,28 @@ int64_t RoundUp(int64_t bytes) {
   return (bytes + kUnit - 1) / kUnit * kUnit;
 }
 
-absl::Status FileError(const std::filesystem::path& path, const char* doing) {
-  const int why = errno;
-  const bool full = why == ENOSPC || why == EDQUOT || why == EFBIG;
-  return absl::Status(absl::ErrnoToStatusCode(why),
-                      absl::StrCat(path.string(), ": cannot ", doing, ": ", std::strerror(why),
-                                   full ? "; make room there, or name a folder on another disk" : ""));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
     const std::filesystem::path& path, int64_t most_tensors) {
   const std::filesystem::path temporary = path.string() + ".tmp";
-  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) return FileError(temporary, "write");
+  TERNION_ASSIGN_OR_RETURN(DirectFile file, DirectFile::Create(temporary));
   const int64_t header_bytes = RoundUp(kLengthBytes + 256 + most_tensors * kHeaderBytesOfTensor);
-  return std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter(path, temporary, file, header_bytes));
+  return std::unique_ptr<SafetensorsWriter>(
+      new SafetensorsWriter(path, temporary, std::move(file), header_bytes));
 }
 
 SafetensorsWriter::~SafetensorsWriter() {
-  if (file_ < 0) return;
-  close(file_);
-  unlink(temporary_.c_str());
+  if (!finished_) unlink(temporary_.c_str());
 }
 
 absl::Status SafetensorsWriter::Add(const std::string& name, DType dtype, std::vector<int64_t> shape,
                                     absl::Span<const std::byte> data) {
   TERNION_RETURN_IF_ERROR(Pad());
   Enter(name, dtype, shape, static_cast<int64_t>(data.size()));
-  Sha256 sha;
-  for (size_t done = 0; done < data.size(); done += kPieceBytes) {
-    const auto piece = data.subspan(done, kPieceBytes);
-    sha.Add(piece);
-    TERNION_RETURN_IF_ERROR(Write(piece, at_));
-    at_ += static_cast<int64_t>(piece.size());
-    if (at_ - asked_ < kAskBytes) continue;
-    // So that the disk works on while the next weights are made, and the end does not wait for all of it.
-    sync_file_range(file_, asked_, at_ - asked_, SYNC_FILE_RANGE_WRITE);
-    asked_ = at_;
-  }
-  tensors_.push_back({name, dtype, std::move(shape), sha.Hex()});
+  TERNION_ASSIGN_OR_RETURN(std::string sha256, WriteHashed(data));
+  at_ += static_cast<int64_t>(data.size());
+  tensors_.push_back({name, dtype, std::move(shape), std::move(sha256)});
   return absl::OkStatus();
 }
 
@@ -77,13 +57,13 @@ absl::Status SafetensorsWriter::Finish() {
   text.resize(static_cast<size_t>(header_bytes_ - kLengthBytes), ' ');
   const uint64_t length = text.size();
   const absl::Span<const std::byte> length_bytes(reinterpret_cast<const std::byte*>(&length), kLengthBytes);
-  TERNION_RETURN_IF_ERROR(Write(length_bytes, 0));
+  TERNION_RETURN_IF_ERROR(file_.Write(length_bytes, 0));
   TERNION_RETURN_IF_ERROR(
-      Write({reinterpret_cast<const std::byte*>(text.data()), text.size()}, kLengthBytes));
-  if (fsync(file_) != 0) return Fail("write");
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return Fail("rename");
-  close(file_);
-  file_ = -1;
+      file_.Write({reinterpret_cast<const std::byte*>(text.data()), text.size()}, kLengthBytes));
+  TERNION_RETURN_IF_ERROR(file_.Sync());
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return FileError(temporary_, "rename");
+  finished_ = true;
+  file_.Close();
   return SyncFolder(path_.parent_path());
 }
 
@@ -99,36 +79,25 @@ absl::Status SafetensorsWriter::Pad() {
   if (gap == 0) return absl::OkStatus();
   Enter(absl::StrCat("pad.", pads_++), DType::kU8, {gap}, gap);
   const std::vector<std::byte> zeros(static_cast<size_t>(gap));
-  TERNION_RETURN_IF_ERROR(Write(zeros, at_));
+  TERNION_RETURN_IF_ERROR(file_.Write(zeros, at_));
   at_ += gap;
   return absl::OkStatus();
 }
 
-absl::Status SafetensorsWriter::Write(absl::Span<const std::byte> data, int64_t at) {
-  while (!data.empty()) {
-    const ssize_t written = pwrite(file_, data.data(), data.size(), at);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return Fail("write");
-    data.remove_prefix(static_cast<size_t>(written));
-    at += written;
-  }
-  return absl::OkStatus();
+absl::StatusOr<std::string> SafetensorsWriter::WriteHashed(absl::Span<const std::byte> data) {
+  const auto policy = data.size() < kApartBytes ? std::launch::deferred : std::launch::async;
+  std::future<absl::Status> written = std::async(policy, [&] { return file_.Write(data, at_); });
+  Sha256 sha;
+  sha.Add(data);
+  TERNION_RETURN_IF_ERROR(written.get());
+  return sha.Hex();
 }
-
-absl::Status SafetensorsWriter::Fail(const char* doing) const { return FileError(temporary_, doing); }
 
 absl::Status WriteWholeFile(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path temporary = path.string() + ".tmp";
-  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file < 0) return FileError(temporary, "write");
-  absl::Status status;
-  while (status.ok() && !content.empty()) {
-    const ssize_t written = write(file, content.data(), content.size());
-    if (written < 0 && errno != EINTR) status = FileError(temporary, "write");
-    if (written > 0) content.remove_prefix(static_cast<size_t>(written));
-  }
-  if (status.ok() && fsync(file) != 0) status = FileError(temporary, "write");
-  close(file);
+  TERNION_ASSIGN_OR_RETURN(DirectFile file, DirectFile::Create(temporary));
+  absl::Status status = file.Write({reinterpret_cast<const std::byte*>(content.data()), content.size()}, 0);
+  if (status.ok()) status = file.Sync();
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = FileError(path, "rename");
   if (!status.ok()) unlink(temporary.c_str());
   return status;

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/checkpoint/direct_file.h"
 #include "runtime/checkpoint/safetensors.h"
 
 namespace ternion {
@@ -26,10 +27,10 @@ struct WrittenTensor {
 
 // Writes a safetensors file tensor by tensor, without knowing at the beginning what will come: room for the header is left in
 // front. Every tensor begins at a multiple of kAlignment bytes of the file; what lies between is tensors named "pad.N". The
-// file has a temporary name until it is whole and on the disk.
+// file has a temporary name until it is whole and on the disk. Data at whole pages of memory is written fastest (DirectFile).
 class SafetensorsWriter {
  public:
-  static constexpr int64_t kAlignment = 4096;
+  static constexpr int64_t kAlignment = DirectFile::kAlignment;
 
   // `most_tensors`, pads not counted, bounds the header.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(const std::filesystem::path& path,
@@ -48,25 +49,25 @@ class SafetensorsWriter {
   int64_t bytes() const { return at_; }                                   // of the file so far
 
  private:
-  SafetensorsWriter(std::filesystem::path path, std::filesystem::path temporary, int file,
+  SafetensorsWriter(std::filesystem::path path, std::filesystem::path temporary, DirectFile file,
                     int64_t header_bytes)
       : path_(std::move(path)),
         temporary_(std::move(temporary)),
-        file_(file),
+        file_(std::move(file)),
         header_bytes_(header_bytes),
         at_(header_bytes) {}
 
   void Enter(const std::string& name, DType dtype, const std::vector<int64_t>& shape, int64_t bytes);
   absl::Status Pad();
-  absl::Status Write(absl::Span<const std::byte> data, int64_t at);
-  absl::Status Fail(const char* doing) const;
+  // The SHA-256 of what it writes at the end of the file.
+  absl::StatusOr<std::string> WriteHashed(absl::Span<const std::byte> data);
 
   const std::filesystem::path path_;
   const std::filesystem::path temporary_;
-  int file_;
+  DirectFile file_;
+  bool finished_ = false;
   const int64_t header_bytes_;  // the length in front of it among them
   int64_t at_;                  // where the next tensor goes
-  int64_t asked_ = 0;           // up to where the system was asked to write to the disk
   int pads_ = 0;
   std::string header_;  // entries so far
   std::vector<WrittenTensor> tensors_;

@@ -102,7 +102,7 @@ TEST(ConvertTest, VerifyFindsAChangedByte) {
 TEST(ConvertTest, AKilledRunIsTakenUpAgain) {
   const TempFolder folder;
   nlohmann::json config = nlohmann::json::parse(ReadSource("configs/demo/config.json"));
-  config["num_hidden_layers"] = 16;
+  config["num_hidden_layers"] = 32;
   config["intermediate_size"] = 8192;
   config["hidden_size"] = 1024;
   const std::string shape = folder.Write("shape.json", config.dump());

@@ -41,7 +41,7 @@ TEST(PackedRows, GivesBackWhatWasPacked) {
 
 TEST(FiveTrits, GiveBackWhatWasPacked) {
   std::minstd_rand random(3);
-  for (const size_t n : {1u, 4u, 5u, 6u, 512u}) {
+  for (const size_t n : {1u, 4u, 5u, 6u, 7u, 8u, 9u, 13u, 512u}) {
     std::vector<uint8_t> codes(n), got(n);
     for (uint8_t& code : codes) code = static_cast<uint8_t>((random() >> 8) % 3);
     std::vector<uint8_t> bytes(static_cast<size_t>(FiveTritBytes(static_cast<int64_t>(n))));
