@@ -14,8 +14,8 @@ namespace ternion::cuda {
 namespace {
 
 constexpr int64_t kMostInputBytes = 140 << 10;  // of rounded inputs, in shared memory
-template <int kRows>
-constexpr int kStages = kRows == 3 ? 3 : 4;  // of a warp's ring
+// Of a warp's ring; as many bytes for one tile as for two.
+constexpr int kStages = 3;
 
 extern __shared__ uint4 few_memory[];
 
@@ -26,26 +26,25 @@ class UnitRing {
   using Stages = Stage[kRows];
 
   __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int first_tile, int stride,
-                                      Stages* ring)
+                                      int turns, Stages* ring)
       : arguments_(arguments),
         ring_(ring),
         begin_(arguments.PartBegin(part)),
         end_(arguments.PartBegin(part + 1)),
         stride_(stride),
-        tile_(first_tile) {
-    const int tiles = arguments.tile_count;
-    left_ = (max(tiles - first_tile, 0) + stride - 1) / stride * (end_ - begin_);
+        tile_(first_tile),
+        left_(turns * (end_ - begin_)) {
     BeginTile();
 #pragma unroll 1
-    for (int i = 0; i < kStages<kRows> - 1; ++i) Fill();
+    for (int i = 0; i < kStages - 1; ++i) Fill();
   }
 
   // The next unit; the one before is done with.
   __device__ __forceinline__ const Stages& Next() {
-    AwaitCopies<kStages<kRows> - 2>();
+    AwaitCopies<kStages - 2>();
     __syncwarp();
     const Stages& next = ring_[read_];
-    read_ = read_ + 1 == kStages<kRows> ? 0 : read_ + 1;
+    read_ = read_ + 1 == kStages ? 0 : read_ + 1;
     Fill();
     return next;
   }
@@ -70,7 +69,7 @@ class UnitRing {
         tile_ += stride_;
         BeginTile();
       }
-      write_ = write_ + 1 == kStages<kRows> ? 0 : write_ + 1;
+      write_ = write_ + 1 == kStages ? 0 : write_ + 1;
     }
     CommitCopies();
   }
@@ -79,7 +78,7 @@ class UnitRing {
   Stages* const ring_;
   const int begin_, end_, stride_;
   // To be filled next.
-  int tile_, unit_, left_;
+  int tile_, left_, unit_;
   int64_t row_step_;
   const uint8_t* tile_begin_;
   const uint8_t* codes_;  // the lane's
@@ -110,12 +109,12 @@ struct FewProduct {
     float terms[kRows][kSets][2];
 #pragma unroll
     for (int s = 0; s < kSets; ++s) {
-      const LaneInputs<kSegment> mine = inputs.operands[s][Lane()];
-      const SegmentFactors factors = inputs.factors[s][Lane() % 4];
+      const LaneInputs<kSegment> mine = inputs.operands[s][LaneIndex()];
+      const SegmentFactors factors = inputs.factors[s][LaneIndex() % 4];
 #pragma unroll
       for (int row = 0; row < kRows; ++row) {
         const GroupPair<kHalfScales> group =
-            weights[row].groups[s * kSegments + Lane() % 4 / kTokens][Lane() / 4];
+            weights[row].groups[s * kSegments + LaneIndex() % 4 / kTokens][LaneIndex() / 4];
         int sums[4];
         Multiply(codes[row], s, mine, sums);
 #pragma unroll
@@ -145,7 +144,7 @@ struct FewProduct {
         ByteMma(a, mine.steps[step].x, mine.steps[step].y, of_segment[r]);
       }
     }
-    const int wanted = Lane() % 4 / kTokens;
+    const int wanted = LaneIndex() % 4 / kTokens;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       sums[i] = of_segment[0][i];
@@ -163,11 +162,11 @@ struct FewProduct {
                                                   float (&partial)[kOutputs]) {
     if constexpr (kTokens == 1) {
       // Of two neighbours each goes on with one output.
-      const bool odd = Lane() % 2 == 1;
+      const bool odd = LaneIndex() % 2 == 1;
       const float kept = odd ? terms[0][1] : terms[0][0], sent = odd ? terms[0][0] : terms[0][1];
       const float pair = kept + __shfl_xor_sync(kAllLanes, sent, 1);
       const float other = __shfl_xor_sync(kAllLanes, pair, 2);
-      const bool is_first = Lane() % 4 < 2;
+      const bool is_first = LaneIndex() % 4 < 2;
       partial[0] = (partial[0] + (is_first ? pair : other)) + (is_first ? other : pair);
     } else {
 #pragma unroll
@@ -187,15 +186,15 @@ template <int kRows, int kTokens>
 __device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int tile,
                                            const float (&partial)[kRows][kLaneOutputs<kTokens>],
                                            float (&partials)[kParts][kRows][kTokens][kUniformTile]) {
-  const int column = Lane() % 4;
+  const int column = LaneIndex() % 4;
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
     float(&to)[kTokens][kUniformTile] = partials[WarpIndex()][row];
     if constexpr (kTokens == 1) {
-      if (column < 2) to[0][Lane() / 4 + 8 * column] = partial[row][0];
+      if (column < 2) to[0][LaneIndex() / 4 + 8 * column] = partial[row][0];
     } else if (column < kTokens) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) to[column][Lane() / 4 + 8 * i] = partial[row][i];
+      for (int i = 0; i < 2; ++i) to[column][LaneIndex() / 4 + 8 * i] = partial[row][i];
     }
   }
   __syncthreads();
@@ -208,30 +207,31 @@ __device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, in
   StoreUniform(arguments, token, int64_t{tile + row} * kUniformTile + output, sum);
 }
 
-// A warp rounds its part, kBatch units at a time, so that one does not wait for the other; the next ones are on their way
+// A warp rounds its part, kAtOnce units at a time, so that one does not wait for the other; the next ones are on their way
 // meanwhile. In the place of a unit that does not exist the last one is rounded again.
 template <int kBits, int kSegment, int kTokens>
 __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part,
                                           UnitInputs<kSegment, kTokens>* inputs) {
-  constexpr int kBatch = kTokens == 1 ? 2 : 1;
+  constexpr int kAtOnce = kTokens == 1 ? 2 : 1;
   const int begin = arguments.PartBegin(part), last = arguments.PartBegin(part + 1) - 1;
-  if (begin > last) return;
-  FloatUnit<kSegment, kTokens> next[kBatch];
+  FloatUnit<kSegment, kTokens> next[kAtOnce];
+  const auto load_next = [&](int first) {
+    if (first > last) return;
 #pragma unroll
-  for (int i = 0; i < kBatch; ++i) next[i].Load(arguments, 0, min(begin + i, last));
+    for (int i = 0; i < kAtOnce; ++i) next[i].Load(arguments, 0, min(first + i, last));
+  };
+  load_next(begin);
 #pragma unroll 1
-  for (int unit = begin; unit <= last; unit += kBatch) {
-    FloatUnit<kSegment, kTokens> from[kBatch];
+  for (int first = begin; first <= last; first += kAtOnce) {
+    FloatUnit<kSegment, kTokens> from[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      from[i] = next[i];
-      if (unit + kBatch <= last) next[i].Load(arguments, 0, min(unit + kBatch + i, last));
-    }
-    RoundedUnit<kBits, kSegment, kTokens> rounded[kBatch];
+    for (int i = 0; i < kAtOnce; ++i) from[i] = next[i];
+    load_next(first + kAtOnce);
+    RoundedUnit<kBits, kSegment, kTokens> rounded[kAtOnce];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) rounded[i].Round(from[i]);
+    for (int i = 0; i < kAtOnce; ++i) rounded[i].Round(from[i]);
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) rounded[i].Store(inputs[min(unit + i, last)]);
+    for (int i = 0; i < kAtOnce; ++i) rounded[i].Store(inputs[min(first + i, last)]);
   }
   __syncwarp();
 }
@@ -240,31 +240,33 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
 template <int kTokens, int kRows>
 constexpr int kFewBlocks = kTokens == 4 || kRows > 1 ? 2 : 4;
 
-// A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time.
+// A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time: `turns` times, the first `longer` blocks
+// once more.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 __global__ void __launch_bounds__(kParts* kWarp, (kFewBlocks<kTokens, kRows>))
-    UniformFew(UniformArguments arguments) {
+    UniformFew(UniformArguments arguments, int turns, int longer) {
   StartNext();
   using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
   using Ring = UnitRing<typename Product::Stage, kRows>;
   __shared__ float partials[2][kParts][kRows][kTokens][kUniformTile];
   auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, stages]
-  auto* const inputs =
-      reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages<kRows>);  // [units]
+  auto* const inputs = reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages);  // [units]
   // The compiler is to know that it is the same for all lanes.
   const int part = __shfl_sync(kAllLanes, WarpIndex(), 0);
   const int stride = static_cast<int>(gridDim.x) * kRows;
   const int first_tile = static_cast<int>(blockIdx.x) * kRows;
-  Ring ring(arguments, part, first_tile, stride, rings + part * kStages<kRows>);
+  if (static_cast<int>(blockIdx.x) < longer) ++turns;
+  Ring ring(arguments, part, first_tile, stride, turns, rings + part * kStages);
   WaitForPrevious();
   RoundPart<kBits, kSegment, kTokens>(arguments, part, inputs);
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
-  int turn = 0;
-  for (int tile = first_tile; tile < arguments.tile_count; tile += stride, turn ^= 1) {
+  int tile = first_tile;
+#pragma unroll 1
+  for (int turn = 0; turn < turns; ++turn, tile += stride) {
     float partial[kRows][kLaneOutputs<kTokens>] = {};
-#pragma unroll 2
+#pragma unroll 1
     for (int unit = begin; unit < end; ++unit) Product::Add(ring.Next(), inputs[unit], partial);
-    StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn]);
+    StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn % 2]);
   }
 }
 
@@ -275,29 +277,26 @@ int64_t InputBytes(int64_t units) {
 }
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
-void LaunchFew(CudaBackend& backend, const UniformArguments& arguments) {
-  constexpr int64_t kRingBytes =
-      kParts * kStages<kRows> * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
+void LaunchFew(CudaBackend& backend, const UniformArguments& arguments, int64_t most_blocks) {
+  constexpr int64_t kRingBytes = kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
   const size_t bytes = static_cast<size_t>(kRingBytes + InputBytes<kSegment, kTokens>(arguments.units));
-  const int64_t blocks = std::min(CeilDivide(arguments.tile_count, kRows),
-                                  int64_t{kRows == 1 ? 2 : 1} * backend.multiprocessors());
+  const int64_t groups = CeilDivide(arguments.tile_count, kRows), blocks = std::min(groups, most_blocks);
   const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;
   AllowSharedMemory(kernel, bytes);
   Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kParts * kWarp), bytes},
-         arguments);
+         arguments, static_cast<int>(groups / blocks), static_cast<int>(groups % blocks));
 }
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
-  // Tiles of a block share the rounding and what it costs to start; but no multiprocessor is to have more tiles for it.
-  const int64_t processors = backend.multiprocessors();
-  const auto most_tiles = [&](int64_t rows) {
-    return rows * CeilDivide(CeilDivide(arguments.tile_count, rows), processors);
-  };
-  const int64_t least = most_tiles(1);
-  if (most_tiles(3) <= least) return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 3>(backend, arguments);
-  if (most_tiles(2) <= least) return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments);
-  LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments);
+  const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
+  if (tiles <= 2 * processors) {
+    return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments, processors);
+  }
+  // Two blocks of a multiprocessor wait less, but where their last round would have less to do one is better.
+  const int64_t pairs = CeilDivide(tiles, 2);
+  const bool two = kTokens == 1 && 2 * CeilDivide(pairs, 2 * processors) <= CeilDivide(pairs, processors);
+  LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments, two ? 2 * processors : processors);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kParts* kWarp, kBits == 2 && kHalfScales && kF
 #pragma unroll
     for (int t = 0; t < kFours; ++t) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) partials[part][o][t][i][Lane()] = sums[o][t][i];
+      for (int i = 0; i < 2; ++i) partials[part][o][t][i][LaneIndex()] = sums[o][t][i];
     }
   }
   __syncthreads();
@@ -89,9 +89,9 @@ __global__ void __launch_bounds__(kParts* kWarp, kBits == 2 && kHalfScales && kF
     const int o = i / (kFours * 2), t = i / 2 % kFours;
     float sum = 0;
 #pragma unroll
-    for (int p = 0; p < kParts; ++p) sum += partials[p][o][t][i % 2][Lane()];
-    StoreUniform(arguments, (first_four + t) * kFour + Lane() % 4,
-                 (first_tile + o) * kUniformTile + Lane() / 4 + 8 * (i % 2), sum);
+    for (int p = 0; p < kParts; ++p) sum += partials[p][o][t][i % 2][LaneIndex()];
+    StoreUniform(arguments, (first_four + t) * kFour + LaneIndex() % 4,
+                 (first_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * (i % 2), sum);
   }
 }
 
@@ -126,7 +126,7 @@ __device__ __forceinline__ void StartUnit(const UniformArguments& arguments, con
   const uint32_t to = SharedAddress(stage.inputs + WarpIndex());
 #pragma unroll
   for (int i = 0; i < static_cast<int>(sizeof(*inputs)); i += kWarp * kPiece) {
-    const int at = i + Lane() * kPiece;
+    const int at = i + LaneIndex() * kPiece;
     if (at < static_cast<int>(sizeof(*inputs))) CopyUnit(to + at, from + at);
   }
   CommitCopies();
@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(kBlockThreads, 2)
 #pragma unroll
     for (int o = 0; o < kTiles; ++o) codes[o].Load(stage.tiles[warp_tile + o].codes);
     AddUnit(
-        codes, [&](int o, int f) { return stage.tiles[warp_tile + o].groups[f][Lane() / 4]; },
+        codes, [&](int o, int f) { return stage.tiles[warp_tile + o].groups[f][LaneIndex() / 4]; },
         stage.inputs + warp_four, 1, partial);
     if (unit + 1 < arguments.PartBegin(part + 1)) continue;
     // Parts without units add nothing.
@@ -185,8 +185,8 @@ __global__ void __launch_bounds__(kBlockThreads, 2)
     for (int t = 0; t < kWarpFours; ++t) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        StoreUniform(arguments, (block_four + warp_four + t) * kFour + Lane() % 4,
-                     (block_tile + warp_tile + o) * kUniformTile + Lane() / 4 + 8 * i, sums[o][t][i]);
+        StoreUniform(arguments, (block_four + warp_four + t) * kFour + LaneIndex() % 4,
+                     (block_tile + warp_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * i, sums[o][t][i]);
       }
     }
   }

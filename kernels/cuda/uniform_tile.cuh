@@ -32,8 +32,8 @@ __device__ __forceinline__ void AddUnit(const LaneCodes<kBits, kSegment> (&codes
     }
 #pragma unroll
     for (int t = 0; t < kFours; ++t) {
-      const LaneInputs<kSegment> b = inputs[t * stride].operands[f][Lane()];
-      const SegmentFactors factors = inputs[t * stride].factors[f][Lane() % 4];
+      const LaneInputs<kSegment> b = inputs[t * stride].operands[f][LaneIndex()];
+      const SegmentFactors factors = inputs[t * stride].factors[f][LaneIndex() % 4];
 #pragma unroll
       for (int o = 0; o < kTiles; ++o) {
         int integers[4];

@@ -14,6 +14,9 @@
 // smaller, which changes no bit of the product.
 namespace ternion::cuda {
 
+// Lane(), of an unsigned remainder: the compiler then makes shifts of divisions.
+__device__ __forceinline__ int LaneIndex() { return static_cast<int>(threadIdx.x % unsigned{kWarp}); }
+
 inline constexpr int kUnitFields = static_cast<int>(kUnitSegments);
 inline constexpr int kParts = static_cast<int>(kUniformParts);
 
@@ -66,7 +69,7 @@ struct GroupPair<false> {
 // Those of a lane; `tile` is the tile's first byte, or its groups' in shared memory.
 template <bool kHalfScales>
 __device__ __forceinline__ GroupPair<kHalfScales> LoadGroup(const uint8_t* tile, int group) {
-  return reinterpret_cast<const GroupPair<kHalfScales>*>(tile)[group * 8 + Lane() / 4];
+  return reinterpret_cast<const GroupPair<kHalfScales>*>(tile)[group * 8 + LaneIndex() / 4];
 }
 
 // A lane's share of a unit of codes.
@@ -84,11 +87,11 @@ struct LaneCodes {
   __device__ __forceinline__ void Load(const uint8_t* unit) {
     const uint4* const from = reinterpret_cast<const uint4*>(unit);
 #pragma unroll
-    for (int i = 0; i < kShares; ++i) shares[i] = from[i * kWarp + Lane()];
+    for (int i = 0; i < kShares; ++i) shares[i] = from[i * kWarp + LaneIndex()];
     if constexpr (kBits == 3) {
       const uint2* const last = reinterpret_cast<const uint2*>(from + kShares * kWarp);
 #pragma unroll
-      for (int i = 0; i < kSteps; ++i) thirds[i] = last[Lane() * kSteps + i];
+      for (int i = 0; i < kSteps; ++i) thirds[i] = last[LaneIndex() * kSteps + i];
     }
   }
 
@@ -118,21 +121,22 @@ struct alignas(128) UnitStage {
   // unit's first 512, `lane_group` its 16 bytes of the groups (GroupOffset).
   __device__ __forceinline__ void Start(const uint8_t* lane_codes, const uint8_t* lane_group) {
     constexpr int kBytes = sizeof(codes), kRound = kWarp * kPiece;
-    const uint32_t to = SharedAddress(codes) + Lane() * kPiece;
+    const uint32_t to = SharedAddress(codes) + LaneIndex() * kPiece;
 #pragma unroll
     for (int i = 0; i < kBytes; i += kRound) {
-      if (i + kRound <= kBytes || i + Lane() * kPiece < kBytes) CopyUnit(to + i, lane_codes + i);
+      if (i + kRound <= kBytes || i + LaneIndex() * kPiece < kBytes) CopyUnit(to + i, lane_codes + i);
     }
-    if (Lane() < kUnitFields * kGroupPieces) CopyUnit(SharedAddress(groups) + Lane() * kPiece, lane_group);
+    if (LaneIndex() < kUnitFields * kGroupPieces)
+      CopyUnit(SharedAddress(groups) + LaneIndex() * kPiece, lane_group);
   }
   // From the tile's first byte to what the lane copies of the groups.
   __device__ __forceinline__ static int GroupOffset(const UniformArguments& arguments, int unit) {
-    const int group = arguments.GroupOf(unit * kUnitFields + Lane() / kGroupPieces);
-    return (group * kGroupPieces + Lane() % kGroupPieces) * kPiece;
+    const int group = arguments.GroupOf(unit * kUnitFields + LaneIndex() / kGroupPieces);
+    return (group * kGroupPieces + LaneIndex() % kGroupPieces) * kPiece;
   }
   __device__ __forceinline__ static const uint8_t* LaneCodesOf(const UniformArguments& arguments,
                                                                const uint8_t* tile, int unit) {
-    return tile + arguments.groups_bytes + int64_t{unit} * sizeof(codes) + Lane() * kPiece;
+    return tile + arguments.groups_bytes + int64_t{unit} * sizeof(codes) + LaneIndex() * kPiece;
   }
 
  private:
@@ -168,20 +172,19 @@ struct RoundedShare {
   SegmentFactors factors;
 };
 
-// A lane's share of a unit of a row before that. Rows and segments that do not exist are zeros.
+// A lane's share of a unit of a row before that. Segments that do not exist are zeros.
 template <int kSegment>
 struct FloatShare {
   static constexpr int kWords = kSegment / kStepInputs;
   float4 x[kWords];
 
-  __device__ __forceinline__ void Load(const UniformArguments& arguments, int64_t token, int unit) {
-    const int segment = unit * kUnitFields + Lane() / 8;
-    const bool exists = token < arguments.tokens && segment < arguments.segments;
-    const float* const from = arguments.x + (token * arguments.segments + segment) * kSegment;
+  // `row`: of existing segments.
+  __device__ __forceinline__ void Load(const float* row, int existing, int unit) {
+    const int segment = unit * kUnitFields + LaneIndex() / 8;
+    const float4* const from =
+        reinterpret_cast<const float4*>(row + (segment * 8 + LaneIndex() % 8) * kWords * 4);
 #pragma unroll
-    for (int i = 0; i < kWords; ++i) {
-      x[i] = exists ? reinterpret_cast<const float4*>(from)[Lane() % 8 * kWords + i] : float4{0, 0, 0, 0};
-    }
+    for (int i = 0; i < kWords; ++i) x[i] = segment < existing ? from[i] : float4{0, 0, 0, 0};
   }
 };
 
@@ -221,7 +224,9 @@ __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const FloatShare<kS
   float most = 0;
 #pragma unroll
   for (const float4& four : x) {
-    for (float channel : {four.x, four.y, four.z, four.w}) most = MostOrNan(most, fabsf(channel));
+    const float of_four =
+        MostOrNan(MostOrNan(fabsf(four.x), fabsf(four.y)), MostOrNan(fabsf(four.z), fabsf(four.w)));
+    most = MostOrNan(most, of_four);
   }
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) most = MostOrNan(most, __shfl_xor_sync(kAllLanes, most, apart));
@@ -245,7 +250,7 @@ __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const FloatShare<kS
 #pragma unroll
   for (int apart = 4; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
   const float step = InputStep(bound) + (bound - bound);
-  const int shift = FieldShift<kBits>(Lane() / 8);
+  const int shift = FieldShift<kBits>(LaneIndex() / 8);
   rounded.factors = {step * __int_as_float((127 - shift) << 23), -static_cast<int>(sum << shift)};
   return rounded;
 }
@@ -254,7 +259,7 @@ __device__ __forceinline__ RoundedShare<kSegment> RoundShare(const FloatShare<kS
 template <int kSegment>
 __device__ __forceinline__ void StoreColumn(const uint32_t (&words)[RoundedShare<kSegment>::kWords],
                                             int column, uint32_t* operand) {
-  const int share = Lane() % 8;
+  const int share = LaneIndex() % 8;
   if constexpr (kSegment == kStepInputs) {
     operand[(column * 4 + share / 2) * 2 + share % 2] = words[0];
   } else {
@@ -287,7 +292,10 @@ struct FloatUnit {
 
   __device__ __forceinline__ void Load(const UniformArguments& arguments, int64_t first, int unit) {
 #pragma unroll
-    for (int token = 0; token < kTokens; ++token) shares[token].Load(arguments, first + token, unit);
+    for (int t = 0; t < kTokens; ++t) {
+      const int existing = first + t < arguments.tokens ? arguments.segments : 0;
+      shares[t].Load(arguments.x + (first + t) * arguments.segments * kSegment, existing, unit);
+    }
   }
 };
 
@@ -304,14 +312,14 @@ struct RoundedUnit {
   }
   __device__ __forceinline__ void Store(UnitInputs<kSegment, kTokens>& to) const {
     constexpr int kSegments = UnitInputs<kSegment, kTokens>::kSegments;
-    const int f = Lane() / 8, set = f / kSegments;
+    const int f = LaneIndex() / 8, set = f / kSegments;
 #pragma unroll
     for (int token = 0; token < kTokens; ++token) {
       const int pair = f % kSegments * kTokens + token;
       uint32_t* const operand = reinterpret_cast<uint32_t*>(to.operands[set]);
       StoreColumn<kSegment>(shares[token].high, 2 * pair, operand);
       StoreColumn<kSegment>(shares[token].low, 2 * pair + 1, operand);
-      if (Lane() % 8 == 0) to.factors[set][pair] = shares[token].factors;
+      if (LaneIndex() % 8 == 0) to.factors[set][pair] = shares[token].factors;
     }
   }
 };
