@@ -1,20 +1,20 @@
 // Uniform weights by up to four tokens: bound by reading the weights, on small matrices by the number of instructions. Warp w of
 // eight multiplies part w of one or two tiles of 16 outputs, and of further ones; it streams its share of them through a ring of
-// its own in shared memory. The rings are full
-// before the kernels before this one are done; then a warp rounds its part of the rows of x for itself: a kernel for that would
-// cost more.
+// its own in shared memory. The rings are full before the kernels before this one are done; then a warp rounds its part of the
+// rows of x for itself: a kernel for that would cost more. Code that runs once must be fetched, so loops are not unrolled.
 //
 // Eight columns are four tokens of one segment, two of two or one of four: where tokens are fewer, a lane takes of the
 // multiplications by several segments' weights that by its columns' segment, and the float operations are done once.
 #include <algorithm>
 
 #include "kernels/cuda/uniform_linear.cuh"
+#include "kernels/cuda/uniform_round.cuh"
 
 namespace ternion::cuda {
 namespace {
 
 constexpr int64_t kMostInputBytes = 140 << 10;  // of rounded inputs, in shared memory
-// Of a warp's ring; as many bytes for one tile as for two.
+// Of a warp's ring. More delay what the kernel before still has to read.
 constexpr int kStages = 3;
 
 extern __shared__ uint4 few_memory[];

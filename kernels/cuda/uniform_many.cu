@@ -1,8 +1,9 @@
 // Uniform weights by more than four tokens (uniform_tile.cuh). Up to kPartedTokens a block's eight warps have the eight parts of
 // two tiles of outputs, so that there are enough of them to keep memory busy. Beyond, they have different outputs and tokens,
 // whose weights and inputs pass through shared memory a unit at a time; bound by the float operations after each
-// multiplication, some fourteen instructions for 16 outputs x 4 tokens x 64 inputs.
+// multiplication, some twenty instructions for 16 outputs x 4 tokens x 64 inputs.
 #include "kernels/cuda/uniform_linear.cuh"
+#include "kernels/cuda/uniform_round.cuh"
 #include "kernels/cuda/uniform_tile.cuh"
 
 namespace ternion::cuda {
@@ -11,8 +12,6 @@ namespace {
 constexpr int64_t kPartedTokens = 32;
 constexpr int kFour = 4;
 constexpr int kTiles = 2;  // of a warp
-
-// --- Rounding -------------------------------------------------------------------------------------------------------
 
 constexpr int kRoundThreads = 256;
 
@@ -30,8 +29,6 @@ __global__ void __launch_bounds__(kRoundThreads)
   rounded.Round(from);
   rounded.Store(to[index]);
 }
-
-// --- Few tokens: a warp has a part of the inputs ----------------------------------------------------------------------
 
 // A lane's weights of a unit.
 template <int kBits, bool kHalfScales, int kSegment>
@@ -94,8 +91,6 @@ __global__ void __launch_bounds__(kParts* kWarp, kBits == 2 && kHalfScales && kF
                  (first_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * (i % 2), sum);
   }
 }
-
-// --- Many tokens: a warp goes through all inputs -----------------------------------------------------------------------
 
 constexpr int kBlockWarps = 8;
 constexpr int kBlockThreads = kBlockWarps * kWarp;
