@@ -1,6 +1,6 @@
-// Uniform weights by more than four tokens (uniform_tile.cuh). Up to kPartedTokens a block's eight warps have the eight parts of
-// two tiles of outputs, so that there are enough of them to keep memory busy. Beyond, they have different outputs and tokens,
-// whose weights and inputs pass through shared memory a unit at a time; bound by the float operations after each
+// Uniform weights by more than four tokens (uniform_tile.cuh). Of few tokens or outputs a block's eight warps have the eight
+// parts of two tiles of outputs, so that there are enough of them to keep memory busy. Else they have different outputs and
+// tokens, whose weights and inputs pass through shared memory a unit at a time; bound by the float operations after each
 // multiplication, some twenty instructions for 16 outputs x 4 tokens x 64 inputs.
 #include "kernels/cuda/uniform_linear.cuh"
 #include "kernels/cuda/uniform_round.cuh"
@@ -9,7 +9,7 @@
 namespace ternion::cuda {
 namespace {
 
-constexpr int64_t kPartedTokens = 32;
+constexpr int64_t kPartedTokens = 16;  // up to these in any case
 constexpr int kFour = 4;
 constexpr int kTiles = 2;  // of a warp
 
@@ -222,7 +222,12 @@ void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t s
            {dim3(static_cast<unsigned>(CeilDivide(fours * arguments.units * kWarp, kRoundThreads))),
             dim3(kRoundThreads)},
            arguments, static_cast<int>(fours), inputs);
-    if (arguments.tokens > kPartedTokens) return LaunchMany<kBits, kHalfScales>(backend, arguments, inputs);
+    // Blocks for nearly all multiprocessors.
+    const int64_t blocks =
+        CeilDivide(arguments.tokens, kBlockFours * kFour) * CeilDivide(arguments.tile_count, kBlockTiles);
+    if (arguments.tokens > kPartedTokens && blocks * 10 >= int64_t{9} * backend.multiprocessors()) {
+      return LaunchMany<kBits, kHalfScales>(backend, arguments, inputs);
+    }
     if (arguments.tokens > 8)
       return LaunchParted<kBits, kHalfScales, kSegment, 4>(backend, arguments, inputs);
     LaunchParted<kBits, kHalfScales, kSegment, 2>(backend, arguments, inputs);

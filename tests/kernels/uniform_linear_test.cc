@@ -76,11 +76,27 @@ TEST_P(UniformLinearTest, EveryNumberOfTokens) {
   }
 }
 
-// More inputs than a GPU's block holds at a time.
-TEST_P(UniformLinearTest, ManyInputs) {
+// Enough tokens and outputs to keep a whole GPU busy; some rows are looked at.
+TEST_P(UniformLinearTest, LargeBatch) {
+  constexpr int64_t kTokens = 1000, kOutputs = 520, kInputs = 320;
+  const std::vector<float> x = RandomFloats(kTokens * kInputs, 21);
   for (int bits : {2, 3, 4}) {
-    const UniformMatrix w = RandomUniform({bits, 128}, 20, 8224 + 4096, 7);
-    for (int64_t tokens : {1, 3, 17}) ExpectAsWritten(w, RandomFloats(tokens * w.inputs, 8));
+    const UniformMatrix w = RandomUniform({bits, 64}, kOutputs, kInputs, 22);
+    const std::vector<float> y = Multiply(backend(), Packed(backend(), w), x);
+    for (int64_t t = 0; t < kTokens; t += 37) {
+      const std::vector<float> row(y.begin() + t * kOutputs, y.begin() + (t + 1) * kOutputs);
+      ASSERT_TRUE(SameBits(row, MultiplyAsWritten(w, &x[t * kInputs]))) << bits << " bits, token " << t;
+    }
+  }
+}
+
+// Few tokens, of which a GPU's block holds one row but not three, or all.
+TEST_P(UniformLinearTest, ManyInputs) {
+  for (int64_t inputs : {12320, 32768}) {
+    for (int bits : {2, 3, 4}) {
+      const UniformMatrix w = RandomUniform({bits, 128}, 20, inputs, 7);
+      for (int64_t tokens : {1, 3, 17}) ExpectAsWritten(w, RandomFloats(tokens * w.inputs, 8));
+    }
   }
 }
 
