@@ -181,30 +181,37 @@ struct FewProduct {
   }
 };
 
-// Adds the parts of kRows tiles from `tile` on, in order.
-template <int kRows, int kTokens>
-__device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int tile,
-                                           const float (&partial)[kRows][kLaneOutputs<kTokens>],
-                                           float (&partials)[kParts][kRows][kTokens][kUniformTile]) {
-  const int column = LaneIndex() % 4;
+// The warps' sums of two turns.
+template <int kTokens, int kRows>
+using TurnSums = float[2][kRows][kTokens][kParts][kUniformTile];
+
+template <int kTokens, int kRows>
+__device__ __forceinline__ void StoreSums(const float (&partial)[kRows][kLaneOutputs<kTokens>],
+                                          float (&to)[kRows][kTokens][kParts][kUniformTile]) {
+  const int column = LaneIndex() % 4, part = WarpIndex();
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
-    float(&to)[kTokens][kUniformTile] = partials[WarpIndex()][row];
     if constexpr (kTokens == 1) {
-      if (column < 2) to[0][LaneIndex() / 4 + 8 * column] = partial[row][0];
+      if (column < 2) to[row][0][part][LaneIndex() / 4 + 8 * column] = partial[row][0];
     } else if (column < kTokens) {
 #pragma unroll
-      for (int i = 0; i < 2; ++i) to[column][LaneIndex() / 4 + 8 * i] = partial[row][i];
+      for (int i = 0; i < 2; ++i) to[row][column][part][LaneIndex() / 4 + 8 * i] = partial[row][i];
     }
   }
-  __syncthreads();
+}
+
+// Adds the parts of a turn's tiles, from `tile` on, and of the next turn's, `stride` further, in order.
+template <int kTokens, int kRows>
+__device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int tile, int stride, int turns,
+                                           const TurnSums<kTokens, kRows>& sums) {
   const int i = static_cast<int>(threadIdx.x);
-  if (i >= kRows * kTokens * kUniformTile) return;
-  const int output = i % kUniformTile, token = i / kUniformTile % kTokens, row = i / kUniformTile / kTokens;
+  if (i >= turns * kRows * kTokens * kUniformTile) return;
+  const int output = i % kUniformTile, token = i / kUniformTile % kTokens,
+            row = i / kUniformTile / kTokens % kRows, turn = i / kUniformTile / kTokens / kRows;
   float sum = 0;
 #pragma unroll
-  for (int p = 0; p < kParts; ++p) sum += partials[p][row][token][output];
-  StoreUniform(arguments, token, int64_t{tile + row} * kUniformTile + output, sum);
+  for (int p = 0; p < kParts; ++p) sum += sums[turn][row][token][p][output];
+  StoreUniform(arguments, token, int64_t{tile + turn * stride + row} * kUniformTile + output, sum);
 }
 
 // A warp rounds its part, kAtOnce units at a time, so that one does not wait for the other; the next ones are on their way
@@ -236,19 +243,15 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
   __syncwarp();
 }
 
-// Blocks on a multiprocessor, this kernel's and as many of the next one's.
-template <int kTokens, int kRows>
-constexpr int kFewBlocks = kTokens == 4 || kRows > 1 ? 2 : 4;
-
 // A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time: `turns` times, the first `longer` blocks
 // once more.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
-__global__ void __launch_bounds__(kParts* kWarp, (kFewBlocks<kTokens, kRows>))
+__global__ void __launch_bounds__(kParts* kWarp, 2)  // this kernel's and the next one's
     UniformFew(UniformArguments arguments, int turns, int longer) {
   StartNext();
   using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
   using Ring = UnitRing<typename Product::Stage, kRows>;
-  __shared__ float partials[2][kParts][kRows][kTokens][kUniformTile];
+  __shared__ TurnSums<kTokens, kRows> sums[2];
   auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, stages]
   auto* const inputs = reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages);  // [units]
   // The compiler is to know that it is the same for all lanes.
@@ -266,7 +269,12 @@ __global__ void __launch_bounds__(kParts* kWarp, (kFewBlocks<kTokens, kRows>))
     float partial[kRows][kLaneOutputs<kTokens>] = {};
 #pragma unroll 1
     for (int unit = begin; unit < end; ++unit) Product::Add(ring.Next(), inputs[unit], partial);
-    StoreTiles<kRows, kTokens>(arguments, tile, partial, partials[turn % 2]);
+    TurnSums<kTokens, kRows>& of_pair = sums[turn / 2 % 2];
+    StoreSums<kTokens, kRows>(partial, of_pair[turn % 2]);
+    const bool second = turn % 2 == 1;
+    if (!second && turn + 1 < turns) continue;
+    __syncthreads();
+    StoreTiles<kTokens, kRows>(arguments, second ? tile - stride : tile, stride, second ? 2 : 1, of_pair);
   }
 }
 
