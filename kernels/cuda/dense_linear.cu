@@ -24,8 +24,10 @@ void CudaBackend::DenseLinear(const DenseMatrix& w, TensorView<const float> x, T
   arguments.inputs = static_cast<int>(w.inputs);
   arguments.batches = static_cast<int>(CeilDivide(w.inputs, kDenseBatch));
   arguments.add = add;
-  if (x.rows() <= kFewDenseTokens) return RunDenseFew(*this, w.type, arguments);
-  RunDenseMany(*this, w.type, arguments);
+  const int64_t blocks = CeilDivide(x.rows(), kManyDenseSide) * CeilDivide(w.outputs, kManyDenseSide);
+  const bool many = x.rows() > kFewDenseTokens && blocks * 10 >= int64_t{9} * multiprocessors();
+  if (many) return RunDenseMany(*this, w.type, arguments);
+  RunDenseFew(*this, w.type, arguments);
 }
 
 }  // namespace ternion::cuda

@@ -18,10 +18,11 @@ struct DenseArguments {
   bool add;
 };
 
-// Beyond so many tokens they are a matter of arithmetic.
+// Beyond so many tokens they are a matter of arithmetic, where blocks of so many outputs and tokens keep a GPU busy.
 inline constexpr int64_t kFewDenseTokens = 32;
+inline constexpr int64_t kManyDenseSide = 64;
 
-// The matmul of 1 to kFewDenseTokens tokens (dense_few.cu) and of more (dense_many.cu): the same bits.
+// The matmul of few tokens (dense_few.cu) and of many (dense_many.cu), both of any number: the same bits.
 void RunDenseFew(CudaBackend& backend, DenseType type, const DenseArguments& arguments);
 void RunDenseMany(CudaBackend& backend, DenseType type, const DenseArguments& arguments);
 

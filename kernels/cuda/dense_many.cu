@@ -38,6 +38,8 @@ template <DenseType kType>
 using LargeShape = ManyShape<kType, 4, 4>;
 template <DenseType kType>
 using SmallShape = ManyShape<kType, 2, 2>;
+static_assert(SmallShape<DenseType::kBFloat16>::kOutputs == kManyDenseSide &&
+              SmallShape<DenseType::kBFloat16>::kTokens == kManyDenseSide);
 constexpr int kBlockTokens = LargeShape<DenseType::kBFloat16>::kTokens;
 
 // x taken apart: zeros in channels and tokens that do not exist.
