@@ -20,7 +20,7 @@ struct FewShape {
   static constexpr int kAtOnce = kRows == 4 ? 1 : kRows * kCols == 1 ? 3 : 2;  // on a multiprocessor
   static constexpr int kStageBytes = kOutputs * kDenseRowBytes;
   static constexpr int kWarpBytes = kStages * kStageBytes;
-  static constexpr int kBytes = kWarps * kWarpBytes;
+  static constexpr size_t kBytes = kWarps * kWarpBytes;
   static_assert(kOutputs * kTokens * sizeof(float) <= kWarpBytes);
 };
 
@@ -236,7 +236,9 @@ void LaunchFew(CudaBackend& backend, const DenseArguments& arguments) {
     if (arguments.tokens > kLittle && fills(2)) return LaunchFew<kType, 2, 1>(backend, arguments);
     return LaunchFew<kType, 1, 1>(backend, arguments);
   }
-  if (fills(4)) return LaunchFew<kType, 4, 2>(backend, arguments);
+  if (fills(4) && FewShape<4, 2>::kBytes <= backend.properties().sharedMemPerBlockOptin) {
+    return LaunchFew<kType, 4, 2>(backend, arguments);
+  }
   if (fills(2)) return LaunchFew<kType, 2, 2>(backend, arguments);
   LaunchFew<kType, 1, 2>(backend, arguments);
 }

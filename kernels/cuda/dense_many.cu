@@ -313,7 +313,10 @@ void RunMany(CudaBackend& backend, const DenseArguments& arguments) {
   using Large = LargeShape<kType>;
   const int64_t blocks =
       CeilDivide(arguments.tokens, Large::kTokens) * CeilDivide(arguments.outputs, Large::kOutputs);
-  if (blocks * 10 >= 9 * backend.multiprocessors()) return LaunchMany<kType, Large>(backend, arguments, x);
+  if (blocks * 10 >= 9 * backend.multiprocessors() &&
+      size_t{Large::kBytes} <= backend.properties().sharedMemPerBlockOptin) {
+    return LaunchMany<kType, Large>(backend, arguments, x);
+  }
   LaunchMany<kType, SmallShape<kType>>(backend, arguments, x);
 }
 

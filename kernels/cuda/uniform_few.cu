@@ -13,7 +13,6 @@
 namespace ternion::cuda {
 namespace {
 
-constexpr int64_t kMostInputBytes = 140 << 10;  // of rounded inputs, in shared memory
 // Of a warp's ring. More delay what the kernel before still has to read.
 constexpr int kStages = 3;
 
@@ -278,16 +277,16 @@ __global__ void __launch_bounds__(kParts* kWarp, 2)  // this kernel's and the ne
   }
 }
 
-// Bytes of shared memory for the rounded inputs.
-template <int kSegment, int kTokens>
-int64_t InputBytes(int64_t units) {
-  return units * static_cast<int64_t>(sizeof(UnitInputs<kSegment, kTokens>));
+// Dynamic shared memory: the warps' rings and the rounded inputs.
+template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
+size_t FewBytes(int64_t units) {
+  return kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>) +
+         static_cast<size_t>(units) * sizeof(UnitInputs<kSegment, kTokens>);
 }
 
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
 void LaunchFew(CudaBackend& backend, const UniformArguments& arguments, int64_t most_blocks) {
-  constexpr int64_t kRingBytes = kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>);
-  const size_t bytes = static_cast<size_t>(kRingBytes + InputBytes<kSegment, kTokens>(arguments.units));
+  const size_t bytes = FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows>(arguments.units);
   const int64_t groups = CeilDivide(arguments.tile_count, kRows), blocks = std::min(groups, most_blocks);
   const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;
   AllowSharedMemory(kernel, bytes);
@@ -309,13 +308,21 @@ void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
 
 }  // namespace
 
-bool FitsUniformFew(int64_t segment, const UniformArguments& arguments) {
+bool FitsUniformFew(const CudaBackend& backend, const UniformFormat& format, int64_t segment,
+                    const UniformArguments& arguments) {
   if (arguments.tokens > 4) return false;
-  // The largest layout, that of four tokens, of long segments.
-  const int64_t unit = segment == kLongSegment ? InputBytes<static_cast<int>(kLongSegment), 4>(1)
-                                               : InputBytes<static_cast<int>(kShortSegment), 4>(1);
-  const int64_t columns = arguments.tokens < 3 ? arguments.tokens : 4;
-  return arguments.units * unit * columns / 4 <= kMostInputBytes;
+  const auto fits = [&]<int kBits, bool kHalfScales, int kSegment, int kTokens>() {
+    return FewBytes<kBits, kHalfScales, kSegment, kTokens, 2>(arguments.units) +
+               2 * sizeof(TurnSums<kTokens, 2>) <=
+           backend.properties().sharedMemPerBlockOptin;
+  };
+  bool all = false;
+  ForUniformFormat(format, segment, [&]<int kBits, bool kHalfScales, int kSegment>() {
+    all = arguments.tokens == 1   ? fits.template operator()<kBits, kHalfScales, kSegment, 1>()
+          : arguments.tokens == 2 ? fits.template operator()<kBits, kHalfScales, kSegment, 2>()
+                                  : fits.template operator()<kBits, kHalfScales, kSegment, 4>();
+  });
+  return all;
 }
 
 void RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,

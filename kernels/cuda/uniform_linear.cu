@@ -39,7 +39,7 @@ void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> 
   arguments.bias = bias.empty() ? nullptr : bias.data();
   arguments.add = add;
   arguments.y = y.data();
-  if (FitsUniformFew(layout.segment, arguments)) {
+  if (FitsUniformFew(*this, w.format, layout.segment, arguments)) {
     return RunUniformFew(*this, w.format, layout.segment, arguments);
   }
   RunUniformMany(*this, w.format, layout.segment, arguments);

@@ -7,7 +7,8 @@ namespace ternion::cuda {
 
 // The uniform matmul of few tokens (uniform_few.cu) and of any number (uniform_many.cu): the same bits. `segment`: its inputs.
 // Every block of the first rounds the rows for itself, which must fit into its shared memory.
-bool FitsUniformFew(int64_t segment, const UniformArguments& arguments);
+bool FitsUniformFew(const CudaBackend& backend, const UniformFormat& format, int64_t segment,
+                    const UniformArguments& arguments);
 void RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
                    const UniformArguments& arguments);
 void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t segment,
