@@ -294,44 +294,37 @@ void LaunchFew(CudaBackend& backend, const UniformArguments& arguments, int64_t 
          arguments, static_cast<int>(groups / blocks), static_cast<int>(groups % blocks));
 }
 
+// False where two tiles at a time do not fit.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
-void LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
+bool LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
+  if (FewBytes<kBits, kHalfScales, kSegment, kTokens, 2>(arguments.units) + 2 * sizeof(TurnSums<kTokens, 2>) >
+      backend.properties().sharedMemPerBlockOptin) {
+    return false;
+  }
   const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
   if (tiles <= 2 * processors) {
-    return LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments, processors);
+    LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments, processors);
+    return true;
   }
   // Two blocks of a multiprocessor wait less, but where their last round would have less to do one is better.
   const int64_t pairs = CeilDivide(tiles, 2);
   const bool two = kTokens == 1 && 2 * CeilDivide(pairs, 2 * processors) <= CeilDivide(pairs, processors);
   LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments, two ? 2 * processors : processors);
+  return true;
 }
 
 }  // namespace
 
-bool FitsUniformFew(const CudaBackend& backend, const UniformFormat& format, int64_t segment,
-                    const UniformArguments& arguments) {
-  if (arguments.tokens > 4) return false;
-  const auto fits = [&]<int kBits, bool kHalfScales, int kSegment, int kTokens>() {
-    return FewBytes<kBits, kHalfScales, kSegment, kTokens, 2>(arguments.units) +
-               2 * sizeof(TurnSums<kTokens, 2>) <=
-           backend.properties().sharedMemPerBlockOptin;
-  };
-  bool all = false;
-  ForUniformFormat(format, segment, [&]<int kBits, bool kHalfScales, int kSegment>() {
-    all = arguments.tokens == 1   ? fits.template operator()<kBits, kHalfScales, kSegment, 1>()
-          : arguments.tokens == 2 ? fits.template operator()<kBits, kHalfScales, kSegment, 2>()
-                                  : fits.template operator()<kBits, kHalfScales, kSegment, 4>();
-  });
-  return all;
-}
-
-void RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
+bool RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
                    const UniformArguments& arguments) {
+  if (arguments.tokens > 4) return false;
+  bool done = false;
   ForUniformFormat(format, segment, [&]<int kBits, bool kHalfScales, int kSegment>() {
-    if (arguments.tokens == 1) return LaunchRows<kBits, kHalfScales, kSegment, 1>(backend, arguments);
-    if (arguments.tokens == 2) return LaunchRows<kBits, kHalfScales, kSegment, 2>(backend, arguments);
-    LaunchRows<kBits, kHalfScales, kSegment, 4>(backend, arguments);
+    done = arguments.tokens == 1   ? LaunchRows<kBits, kHalfScales, kSegment, 1>(backend, arguments)
+           : arguments.tokens == 2 ? LaunchRows<kBits, kHalfScales, kSegment, 2>(backend, arguments)
+                                   : LaunchRows<kBits, kHalfScales, kSegment, 4>(backend, arguments);
   });
+  return done;
 }
 
 }  // namespace ternion::cuda

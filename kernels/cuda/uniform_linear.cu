@@ -39,9 +39,7 @@ void CudaBackend::UniformLinear(const PackedUniform& w, TensorView<const float> 
   arguments.bias = bias.empty() ? nullptr : bias.data();
   arguments.add = add;
   arguments.y = y.data();
-  if (FitsUniformFew(*this, w.format, layout.segment, arguments)) {
-    return RunUniformFew(*this, w.format, layout.segment, arguments);
-  }
+  if (RunUniformFew(*this, w.format, layout.segment, arguments)) return;
   RunUniformMany(*this, w.format, layout.segment, arguments);
 }
 

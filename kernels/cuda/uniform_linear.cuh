@@ -6,10 +6,9 @@
 namespace ternion::cuda {
 
 // The uniform matmul of few tokens (uniform_few.cu) and of any number (uniform_many.cu): the same bits. `segment`: its inputs.
-// Every block of the first rounds the rows for itself, which must fit into its shared memory.
-bool FitsUniformFew(const CudaBackend& backend, const UniformFormat& format, int64_t segment,
-                    const UniformArguments& arguments);
-void RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
+// Every block of the first rounds the rows for itself: false, and nothing done, where they are too many or do not fit its
+// shared memory.
+bool RunUniformFew(CudaBackend& backend, const UniformFormat& format, int64_t segment,
                    const UniformArguments& arguments);
 void RunUniformMany(CudaBackend& backend, const UniformFormat& format, int64_t segment,
                     const UniformArguments& arguments);

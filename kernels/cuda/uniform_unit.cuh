@@ -66,7 +66,7 @@ struct GroupPair<false> {
   __device__ __forceinline__ int zero(int i) const { return static_cast<int>(i == 0 ? words.y : words.w); }
 };
 
-// Those of a lane; `tile` is the tile's first byte, or its groups' in shared memory.
+// Those of a lane; `tile` is the tile's first byte.
 template <bool kHalfScales>
 __device__ __forceinline__ GroupPair<kHalfScales> LoadGroup(const uint8_t* tile, int group) {
   return reinterpret_cast<const GroupPair<kHalfScales>*>(tile)[group * 8 + LaneIndex() / 4];
