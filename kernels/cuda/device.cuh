@@ -26,6 +26,17 @@ __device__ __forceinline__ void WaitForPrevious() {
 #endif
 }
 
+// The block's barrier `barrier` (1 to 15; 0 is __syncthreads): kThreads threads, whole warps, wait until as many have come.
+template <int kThreads>
+__device__ __forceinline__ void SyncThreads(int barrier) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
+// Comes there and does not wait.
+template <int kThreads>
+__device__ __forceinline__ void ArriveAtBarrier(int barrier) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(kThreads) : "memory");
+}
+
 __device__ __forceinline__ int Lane() { return static_cast<int>(threadIdx.x) % kWarp; }
 __device__ __forceinline__ int WarpIndex() { return static_cast<int>(threadIdx.x) / kWarp; }
 

@@ -1,88 +1,21 @@
-// Uniform weights by up to four tokens: bound by reading the weights, on small matrices by the number of instructions. Warp w of
-// eight multiplies part w of one or two tiles of 16 outputs, and of further ones; it streams its share of them through a ring of
-// its own in shared memory. The rings are full before the kernels before this one are done; then a warp rounds its part of the
-// rows of x for itself: a kernel for that would cost more. Code that runs once must be fetched, so loops are not unrolled.
+// Uniform weights by up to four tokens: bound by reading the weights, on small matrices by what a warp waits for. Eight warps are
+// a team: warp w multiplies part w of one or two tiles of 16 outputs, and of further ones; it streams its share of them through
+// a ring of its own in shared memory. The rings are full before the kernels before this one are done; then the warps round their
+// part of the rows of x for their block: a kernel for that would cost more. Code that runs once must be fetched, so loops are
+// not unrolled.
 //
 // Eight columns are four tokens of one segment, two of two or one of four: where tokens are fewer, a lane takes of the
 // multiplications by several segments' weights that by its columns' segment, and the float operations are done once.
 #include <algorithm>
 
 #include "kernels/cuda/uniform_linear.cuh"
+#include "kernels/cuda/uniform_ring.cuh"
 #include "kernels/cuda/uniform_round.cuh"
 
 namespace ternion::cuda {
 namespace {
 
-// Of a warp's ring. More delay what the kernel before still has to read.
-constexpr int kStages = 3;
-
 extern __shared__ uint4 few_memory[];
-
-// A warp's share of weights in the order of use: the units of its part, of kRows tiles at a time.
-template <typename Stage, int kRows>
-class UnitRing {
- public:
-  using Stages = Stage[kRows];
-
-  __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int first_tile, int stride,
-                                      int turns, Stages* ring)
-      : arguments_(arguments),
-        ring_(ring),
-        begin_(arguments.PartBegin(part)),
-        end_(arguments.PartBegin(part + 1)),
-        stride_(stride),
-        tile_(first_tile),
-        left_(turns * (end_ - begin_)) {
-    BeginTile();
-#pragma unroll 1
-    for (int i = 0; i < kStages - 1; ++i) Fill();
-  }
-
-  // The next unit; the one before is done with.
-  __device__ __forceinline__ const Stages& Next() {
-    AwaitCopies<kStages - 2>();
-    __syncwarp();
-    const Stages& next = ring_[read_];
-    read_ = read_ + 1 == kStages ? 0 : read_ + 1;
-    Fill();
-    return next;
-  }
-
- private:
-  __device__ __forceinline__ void BeginTile() {
-    unit_ = begin_;
-    // In the place of tiles that do not exist the first one.
-    row_step_ = tile_ + kRows <= arguments_.tile_count ? arguments_.tile_bytes : 0;
-    tile_begin_ = arguments_.tiles + tile_ * arguments_.tile_bytes;
-    codes_ = Stage::LaneCodesOf(arguments_, tile_begin_, begin_);
-  }
-  // While there is something left.
-  __device__ __forceinline__ void Fill() {
-    if (left_ > 0) {
-      --left_;
-      const uint8_t* const group = tile_begin_ + Stage::GroupOffset(arguments_, unit_);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) ring_[write_][r].Start(codes_ + r * row_step_, group + r * row_step_);
-      codes_ += sizeof(Stage::codes);
-      if (++unit_ == end_) {
-        tile_ += stride_;
-        BeginTile();
-      }
-      write_ = write_ + 1 == kStages ? 0 : write_ + 1;
-    }
-    CommitCopies();
-  }
-
-  const UniformArguments& arguments_;
-  Stages* const ring_;
-  const int begin_, end_, stride_;
-  // To be filled next.
-  int tile_, left_, unit_;
-  int64_t row_step_;
-  const uint8_t* tile_begin_;
-  const uint8_t* codes_;  // the lane's
-  int write_ = 0, read_ = 0;
-};
 
 // Outputs whose sums a lane has.
 template <int kTokens>
@@ -180,14 +113,18 @@ struct FewProduct {
   }
 };
 
-// The warps' sums of two turns.
-template <int kTokens, int kRows>
-using TurnSums = float[2][kRows][kTokens][kParts][kUniformTile];
+// Of a team: with a barrier for every turn, or for two of them where there are many.
+template <int kTeams>
+constexpr int kTurnsAtOnce = kTeams == 1 ? 2 : 1;
+
+// The sums of a team's warps.
+template <int kTokens, int kRows, int kTeams>
+using TeamSums = float[kTurnsAtOnce<kTeams>][kRows][kTokens][kParts][kUniformTile];
 
 template <int kTokens, int kRows>
-__device__ __forceinline__ void StoreSums(const float (&partial)[kRows][kLaneOutputs<kTokens>],
+__device__ __forceinline__ void StoreSums(const float (&partial)[kRows][kLaneOutputs<kTokens>], int part,
                                           float (&to)[kRows][kTokens][kParts][kUniformTile]) {
-  const int column = LaneIndex() % 4, part = WarpIndex();
+  const int column = LaneIndex() % 4;
 #pragma unroll
   for (int row = 0; row < kRows; ++row) {
     if constexpr (kTokens == 1) {
@@ -199,34 +136,57 @@ __device__ __forceinline__ void StoreSums(const float (&partial)[kRows][kLaneOut
   }
 }
 
-// Adds the parts of a turn's tiles, from `tile` on, and of the next turn's, `stride` further, in order.
-template <int kTokens, int kRows>
-__device__ __forceinline__ void StoreTiles(const UniformArguments& arguments, int tile, int stride, int turns,
-                                           const TurnSums<kTokens, kRows>& sums) {
-  const int i = static_cast<int>(threadIdx.x);
-  if (i >= turns * kRows * kTokens * kUniformTile) return;
-  const int output = i % kUniformTile, token = i / kUniformTile % kTokens,
-            row = i / kUniformTile / kTokens % kRows, turn = i / kUniformTile / kTokens / kRows;
-  float sum = 0;
+// What a thread of a team adds and stores of the tiles of `turns` turns, the first of which begin with `tile`.
+template <int kTokens, int kRows, int kTeams>
+class TeamOutput {
+ public:
+  __device__ __forceinline__ TeamOutput(const UniformArguments& arguments, int tile, int stride, int turns)
+      : i_(static_cast<int>(threadIdx.x % unsigned{kParts * kWarp})),
+        has_one_(i_ < turns * kRows * kTokens * kUniformTile) {
+    if (!has_one_) return;
+    output_ = UniformOutput(arguments, i_ / kUniformTile % kTokens,
+                            int64_t{tile + turn() * stride + row()} * kUniformTile + i_ % kUniformTile);
+  }
+  // The parts, in order.
+  __device__ __forceinline__ void Store(const TeamSums<kTokens, kRows, kTeams>& sums) const {
+    if (!has_one_) return;
+    float sum = 0;
 #pragma unroll
-  for (int p = 0; p < kParts; ++p) sum += sums[turn][row][token][p][output];
-  StoreUniform(arguments, token, int64_t{tile + turn * stride + row} * kUniformTile + output, sum);
-}
+    for (int p = 0; p < kParts; ++p)
+      sum += sums[turn()][row()][i_ / kUniformTile % kTokens][p][i_ % kUniformTile];
+    output_.Store(sum);
+  }
 
-// A warp rounds its part, kAtOnce units at a time, so that one does not wait for the other; the next ones are on their way
-// meanwhile. In the place of a unit that does not exist the last one is rounded again.
-template <int kBits, int kSegment, int kTokens>
-__device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part,
-                                          UnitInputs<kSegment, kTokens>* inputs) {
-  constexpr int kAtOnce = kTokens == 1 ? 2 : 1;
-  const int begin = arguments.PartBegin(part), last = arguments.PartBegin(part + 1) - 1;
+ private:
+  __device__ __forceinline__ int row() const { return i_ / kUniformTile / kTokens % kRows; }
+  __device__ __forceinline__ int turn() const { return i_ / kUniformTile / kTokens / kRows; }
+
+  int i_;
+  bool has_one_;
+  UniformOutput output_;
+};
+
+// Barriers: of the teams' warps of a part, of the parts' warps of a team.
+constexpr int kFirstPartBarrier = 1, kFirstTeamBarrier = kFirstPartBarrier + kParts;
+
+// A part's warps share its units and round them, kAtOnce at a time, so that one does not wait for the other; the next ones are
+// on their way meanwhile. In the place of a unit that does not exist the last one is rounded again. `asked`: called when the
+// first are on their way.
+template <int kBits, int kSegment, int kTokens, int kTeams, typename Asked>
+__device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part, int team,
+                                          UnitInputs<kSegment, kTokens>* inputs, const Asked& asked) {
+  constexpr int kAtOnce = kTokens == 1 && kTeams == 1 ? 2 : 1;
+  const int part_begin = arguments.PartBegin(part), units = arguments.PartBegin(part + 1) - part_begin;
+  const int begin = part_begin + units * team / kTeams, last = part_begin + units * (team + 1) / kTeams - 1;
   FloatUnit<kSegment, kTokens> next[kAtOnce];
   const auto load_next = [&](int first) {
     if (first > last) return;
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) next[i].Load(arguments, 0, min(first + i, last));
   };
+  WaitForPrevious();
   load_next(begin);
+  asked();
 #pragma unroll 1
   for (int first = begin; first <= last; first += kAtOnce) {
     FloatUnit<kSegment, kTokens> from[kAtOnce];
@@ -239,77 +199,113 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) rounded[i].Store(inputs[min(first + i, last)]);
   }
-  __syncwarp();
+  if constexpr (kTeams == 1) {
+    __syncwarp();
+  } else {
+    SyncThreads<kTeams * kWarp>(kFirstPartBarrier + part);
+  }
 }
 
-// A block has tiles kRows * (blockIdx.x + i * gridDim.x) .., kRows of them at a time: `turns` times, the first `longer` blocks
-// once more.
-template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
-__global__ void __launch_bounds__(kParts* kWarp, 2)  // this kernel's and the next one's
+// A block has kTeams teams of eight warps, one for each part. Teams are numbered through all blocks, block by block within
+// each; team i has tiles kRows * (i + k * teams) .., kRows of them at a time: `turns` times, the first `longer` teams once more.
+template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
+__global__ void __launch_bounds__(kTeams* kParts* kWarp, 2)  // this kernel's and the next one's
     UniformFew(UniformArguments arguments, int turns, int longer) {
   StartNext();
   using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
-  using Ring = UnitRing<typename Product::Stage, kRows>;
-  __shared__ TurnSums<kTokens, kRows> sums[2];
+  using Ring = UnitRing<typename Product::Stage, kRows, (kTeams > 1)>;
+  __shared__ TeamSums<kTokens, kRows, kTeams> sums[kTeams][2];
   auto* const rings = reinterpret_cast<typename Ring::Stages*>(few_memory);  // [warps, stages]
-  auto* const inputs = reinterpret_cast<typename Product::Inputs*>(rings + kParts * kStages);  // [units]
+  auto* const inputs =
+      reinterpret_cast<typename Product::Inputs*>(rings + kTeams * kParts * kRingStages);  // [units]
   // The compiler is to know that it is the same for all lanes.
-  const int part = __shfl_sync(kAllLanes, WarpIndex(), 0);
-  const int stride = static_cast<int>(gridDim.x) * kRows;
-  const int first_tile = static_cast<int>(blockIdx.x) * kRows;
-  if (static_cast<int>(blockIdx.x) < longer) ++turns;
-  Ring ring(arguments, part, first_tile, stride, turns, rings + part * kStages);
-  WaitForPrevious();
-  RoundPart<kBits, kSegment, kTokens>(arguments, part, inputs);
+  const int warp = __shfl_sync(kAllLanes, WarpIndex(), 0);
+  const int part = warp % kParts, block_team = warp / kParts;
+  const int team = block_team * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x);
+  const int stride = static_cast<int>(gridDim.x) * kTeams * kRows;
+  if (team < longer) ++turns;
+  Ring ring(arguments, part, team * kRows, stride, turns, rings + warp * kRingStages);
+  RoundPart<kBits, kSegment, kTokens, kTeams>(arguments, part, block_team, inputs, [&] { ring.Complete(); });
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
-  int tile = first_tile;
+  int tile = team * kRows;
 #pragma unroll 1
   for (int turn = 0; turn < turns; ++turn, tile += stride) {
     float partial[kRows][kLaneOutputs<kTokens>] = {};
 #pragma unroll 1
-    for (int unit = begin; unit < end; ++unit) Product::Add(ring.Next(), inputs[unit], partial);
-    TurnSums<kTokens, kRows>& of_pair = sums[turn / 2 % 2];
-    StoreSums<kTokens, kRows>(partial, of_pair[turn % 2]);
-    const bool second = turn % 2 == 1;
-    if (!second && turn + 1 < turns) continue;
-    __syncthreads();
-    StoreTiles<kTokens, kRows>(arguments, second ? tile - stride : tile, stride, second ? 2 : 1, of_pair);
+    for (int unit = begin; unit < end; ++unit) {
+      Product::Add(ring.Current(), inputs[unit], partial);
+      ring.Advance();
+    }
+    constexpr int kTurns = kTurnsAtOnce<kTeams>;
+    auto& turn_sums = sums[block_team][turn / kTurns % 2];
+    const int before = turn % kTurns;
+    StoreSums<kTokens, kRows>(partial, part, turn_sums[before]);
+    const bool is_last = turn + 1 == turns;
+    if (before + 1 < kTurns && !is_last) continue;
+    if constexpr (kTeams > 1) {
+      if (is_last && part > 0) {
+        ArriveAtBarrier<kParts * kWarp>(kFirstTeamBarrier + block_team);
+        return;
+      }
+    }
+    TeamOutput<kTokens, kRows, kTeams> output(arguments, tile - before * stride, stride, before + 1);
+    SyncThreads<kParts * kWarp>(kFirstTeamBarrier + block_team);
+    output.Store(turn_sums);
   }
 }
 
 // Dynamic shared memory: the warps' rings and the rounded inputs.
-template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
+template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
 size_t FewBytes(int64_t units) {
-  return kParts * kStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>) +
+  return kTeams * kParts * kRingStages * kRows * sizeof(UnitStage<kBits, kHalfScales, kSegment>) +
          static_cast<size_t>(units) * sizeof(UnitInputs<kSegment, kTokens>);
 }
 
-template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows>
+template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
 void LaunchFew(CudaBackend& backend, const UniformArguments& arguments, int64_t most_blocks) {
-  const size_t bytes = FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows>(arguments.units);
+  const size_t bytes = FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows, kTeams>(arguments.units);
   const int64_t groups = CeilDivide(arguments.tile_count, kRows), blocks = std::min(groups, most_blocks);
-  const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows>;
+  const int64_t teams = blocks * kTeams;
+  const auto kernel = UniformFew<kBits, kHalfScales, kSegment, kTokens, kRows, kTeams>;
   AllowSharedMemory(kernel, bytes);
-  Launch(backend.launch_stream(), kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kParts * kWarp), bytes},
-         arguments, static_cast<int>(groups / blocks), static_cast<int>(groups % blocks));
+  Launch(backend.launch_stream(), kernel,
+         {dim3(static_cast<unsigned>(blocks)), dim3(kTeams * kParts * kWarp), bytes}, arguments,
+         static_cast<int>(groups / teams), static_cast<int>(groups % teams));
+}
+
+// Whether a multiprocessor has room for `blocks` of it.
+template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
+bool Fits(const CudaBackend& backend, const UniformArguments& arguments, size_t blocks) {
+  const size_t bytes = FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows, kTeams>(arguments.units) +
+                       kTeams * 2 * sizeof(TeamSums<kTokens, kRows, kTeams>);
+  const cudaDeviceProp& device = backend.properties();
+  return bytes <= device.sharedMemPerBlockOptin &&
+         blocks * (bytes + device.reservedSharedMemPerBlock) <= device.sharedMemPerMultiprocessor;
 }
 
 // False where two tiles at a time do not fit.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 bool LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
-  if (FewBytes<kBits, kHalfScales, kSegment, kTokens, 2>(arguments.units) + 2 * sizeof(TurnSums<kTokens, 2>) >
-      backend.properties().sharedMemPerBlockOptin) {
-    return false;
-  }
+  if (!Fits<kBits, kHalfScales, kSegment, kTokens, 2, 1>(backend, arguments, 1)) return false;
   const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
+  if constexpr (kTokens == 1) {
+    // A tile for each team at most: then time is what a warp waits for, and the teams share the rounding.
+    constexpr int kTeams = 3;
+    if (tiles <= kTeams * processors &&
+        Fits<kBits, kHalfScales, kSegment, kTokens, 1, kTeams>(backend, arguments, 2)) {
+      LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1, kTeams>(backend, arguments, processors);
+      return true;
+    }
+  }
   if (tiles <= 2 * processors) {
-    LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1>(backend, arguments, processors);
+    LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1, 1>(backend, arguments, processors);
     return true;
   }
   // Two blocks of a multiprocessor wait less, but where their last round would have less to do one is better.
   const int64_t pairs = CeilDivide(tiles, 2);
   const bool two = kTokens == 1 && 2 * CeilDivide(pairs, 2 * processors) <= CeilDivide(pairs, processors);
-  LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2>(backend, arguments, two ? 2 * processors : processors);
+  LaunchFew<kBits, kHalfScales, kSegment, kTokens, 2, 1>(backend, arguments,
+                                                         two ? 2 * processors : processors);
   return true;
 }
 

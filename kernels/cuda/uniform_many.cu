@@ -87,8 +87,9 @@ __global__ void __launch_bounds__(kParts* kWarp, kBits == 2 && kHalfScales && kF
     float sum = 0;
 #pragma unroll
     for (int p = 0; p < kParts; ++p) sum += partials[p][o][t][i % 2][LaneIndex()];
-    StoreUniform(arguments, (first_four + t) * kFour + LaneIndex() % 4,
-                 (first_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * (i % 2), sum);
+    UniformOutput(arguments, (first_four + t) * kFour + LaneIndex() % 4,
+                  (first_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * (i % 2))
+        .Store(sum);
   }
 }
 
@@ -180,8 +181,9 @@ __global__ void __launch_bounds__(kBlockThreads, 2)
     for (int t = 0; t < kWarpFours; ++t) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        StoreUniform(arguments, (block_four + warp_four + t) * kFour + LaneIndex() % 4,
-                     (block_tile + warp_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * i, sums[o][t][i]);
+        UniformOutput(arguments, (block_four + warp_four + t) * kFour + LaneIndex() % 4,
+                      (block_tile + warp_tile + o) * kUniformTile + LaneIndex() / 4 + 8 * i)
+            .Store(sums[o][t][i]);
       }
     }
   }

@@ -174,13 +174,23 @@ struct UnitInputs {
   SegmentFactors factors[kSets][4];  // of a column pair
 };
 
-// y of one output and token.
-__device__ __forceinline__ void StoreUniform(const UniformArguments& arguments, int64_t token, int64_t output,
-                                             float sum) {
-  if (token >= arguments.tokens || output >= arguments.outputs) return;
-  float* const y = arguments.y + token * arguments.outputs + output;
-  const float value = arguments.bias == nullptr ? sum : sum + arguments.bias[output];
-  *y = arguments.add ? *y + value : value;
-}
+// Where a token's output goes and what is added to it.
+class UniformOutput {
+ public:
+  __device__ __forceinline__ UniformOutput() {}
+  __device__ __forceinline__ UniformOutput(const UniformArguments& arguments, int64_t token, int64_t output) {
+    if (token >= arguments.tokens || output >= arguments.outputs) return;
+    y_ = arguments.y + token * arguments.outputs + output;
+    if (arguments.bias != nullptr) bias_ = arguments.bias[output];
+    if (arguments.add) before_ = *y_;
+  }
+  __device__ __forceinline__ void Store(float sum) const {
+    if (y_ != nullptr) *y_ = before_ + (sum + bias_);
+  }
+
+ private:
+  float* y_ = nullptr;
+  float bias_ = -0.0f, before_ = -0.0f;  // change no bit of what they are added to
+};
 
 }  // namespace ternion::cuda

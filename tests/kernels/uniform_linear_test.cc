@@ -62,8 +62,8 @@ TEST_P(UniformLinearTest, EveryFormat) {
 TEST_P(UniformLinearTest, EveryOddShape) {
   for (int64_t outputs : {1, 7, 15, 16, 17, 63, 65, 130}) {
     for (int64_t inputs : {32, 64, 96, 128, 160, 1120, 4096}) {
-      ExpectAsWritten(RandomUniform({2 + static_cast<int>(outputs % 3), 32}, outputs, inputs, 3),
-                      RandomFloats(2 * inputs, 4));
+      const UniformMatrix w = RandomUniform({2 + static_cast<int>(outputs % 3), 32}, outputs, inputs, 3);
+      for (int64_t tokens : {1, 2}) ExpectAsWritten(w, RandomFloats(tokens * inputs, 4));
     }
   }
 }
@@ -96,6 +96,16 @@ TEST_P(UniformLinearTest, ManyInputs) {
     for (int bits : {2, 3, 4}) {
       const UniformMatrix w = RandomUniform({bits, 128}, 20, inputs, 7);
       for (int64_t tokens : {1, 3, 17}) ExpectAsWritten(w, RandomFloats(tokens * w.inputs, 8));
+    }
+  }
+}
+
+// Few tokens, of which a GPU's multiprocessor has one tile of outputs, a few or many.
+TEST_P(UniformLinearTest, ManyOutputs) {
+  for (int64_t outputs : {2100, 4000, 6330, 6400, 8500, 17000}) {
+    for (int bits : {2, 3, 4}) {
+      const UniformMatrix w = RandomUniform({bits, 64}, outputs, 320, 9);
+      for (int64_t tokens : {1, 2, 4}) ExpectAsWritten(w, RandomFloats(tokens * w.inputs, 10));
     }
   }
 }
