@@ -116,6 +116,7 @@ int Convert(const ConvertCommand& command) {
   auto files = FilesToKeep(job, **source);
   if (!files.ok()) return Fail(files.status(), kBadModel);
   options.files = *std::move(files);
+  LogRounding(**source);
   ProgressLine progress("converting", true);
   const auto start = std::chrono::steady_clock::now();
   const auto report = ConvertModel(**source, options, [&](double done) { progress.Show(done); });

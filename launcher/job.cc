@@ -241,6 +241,7 @@ Job::Failure Job::Load() {
   } else if (mpi_.rank() == 0) {
     spdlog::info("device cpu, {} ranks of {} threads", mpi_.size(), threads_);
   }
+  if (mpi_.rank() == 0) LogRounding(*source_);
   ProgressLine progress("loading", mpi_.rank() == 0);
   absl::StatusOr<StageWeights> weights =
       source_->Load(grid_, *backend_, [&](double done) { progress.Show(done); });

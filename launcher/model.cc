@@ -1,5 +1,7 @@
 #include "launcher/model.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -58,6 +60,12 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& option
   if (IsConverted(options.model)) return OpenConverted(options.model);
   TERNION_ASSIGN_OR_RETURN(const auto gguf, GgufOf(options.model));
   return gguf.has_value() ? OpenGguf(*gguf) : OpenCheckpoint(options.model);
+}
+
+void LogRounding(const WeightSource& source) {
+  const std::vector<std::string> rounded = source.Rounded();
+  if (!rounded.empty())
+    spdlog::warn("rounded to bfloat16 as they are read: {}", absl::StrJoin(rounded, ", "));
 }
 
 absl::Status CheckConvertedGrid(const JobOptions& options) {

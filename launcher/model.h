@@ -17,6 +17,9 @@ namespace ternion {
 // config.json, a converted folder, or a synthetic one.
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const JobOptions& options);
 
+// Tells which of a model's tensors are rounded as they are read, if there are any.
+void LogRounding(const WeightSource& source);
+
 // kInvalidArgument where the model is a converted folder and was made for another tp or pp than the options have.
 absl::Status CheckConvertedGrid(const JobOptions& options);
 

@@ -139,6 +139,16 @@ class GgufModel final : public WeightSource {
     file_.mapped->Release(file_.mapped->bytes());
     return HexDigest(text);
   }
+  std::vector<std::string> Rounded() const override {
+    std::vector<std::string> rounded;
+    for (const char* name : {"token_embd", "output"}) {
+      const GgufTensor* tensor = file_.contents.Find(absl::StrCat(name, ".weight"));
+      if (tensor == nullptr || tensor->type->name == "BF16") continue;
+      if (model_.config.tied_embeddings && tensor->name == "output.weight") continue;
+      rounded.push_back(absl::StrCat(name, " (", ToAbsl(tensor->type->name), ")"));
+    }
+    return rounded;
+  }
 
  private:
   const GgufFile file_;

@@ -196,6 +196,19 @@ class HuggingFaceCheckpoint final : public WeightSource {
     return weights;
   }
   std::string Digest() const override { return CheckpointDigest(config_, index_); }
+  std::vector<std::string> Rounded() const override {
+    std::vector<std::string> rounded;
+    const auto add = [&](const std::string& name, const std::string& tensor, DType kept) {
+      const FileTensor* found = index_.Find(tensor + ".weight");
+      if (found == nullptr || found->dtype == DType::kBF16 || found->dtype == kept) return;
+      rounded.push_back(absl::StrCat(name, " (", ToAbsl(DTypeName(found->dtype)), ")"));
+    };
+    add("embed_tokens", "model.embed_tokens", DType::kBF16);
+    if (!config_.tied_embeddings) add("lm_head", "lm_head", DType::kBF16);
+    if (config_.weight_kind == WeightKind::kDense)
+      add("all linear layers", "model.layers.0.self_attn.q_proj", DType::kF16);
+    return rounded;
+  }
 
  private:
   const ModelConfig config_;

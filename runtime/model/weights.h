@@ -94,6 +94,9 @@ class WeightSource {
   // Sixteen hex digits that two ranks share exactly when they read the same model: config, tensor names, shapes,
   // offsets and a sample of every tensor's bytes.
   virtual std::string Digest() const = 0;
+  // Which tables and plain matrices are rounded to bfloat16 as they are read, and from what, such as "lm_head (F16)"; all
+  // others keep their values.
+  virtual std::vector<std::string> Rounded() const { return {}; }
 };
 
 // A Hugging Face folder: config.json, model.safetensors or model.safetensors.index.json with its shards.

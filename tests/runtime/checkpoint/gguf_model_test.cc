@@ -100,6 +100,17 @@ TEST(OpenGguf, NeverLooksAtASecondHeadOfTheBitnetFamily) {
   ExpectLoads(bitnet, {1}, {1});
 }
 
+TEST(OpenGguf, TellsWhichTablesItRounds) {
+  GgufTinyModel llama("llama", kI2sType);
+  const auto exact = Open(llama.file);
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  EXPECT_THAT((*exact)->Rounded(), testing::IsEmpty());
+  llama.file.Tensor("output.weight").type = kF16Type;
+  const auto rounded = Open(llama.file);
+  ASSERT_TRUE(rounded.ok()) << rounded.status();
+  EXPECT_THAT((*rounded)->Rounded(), testing::ElementsAre("output (F16)"));
+}
+
 TEST(OpenGguf, WhatKeysLeaveOutHasADefault) {
   GgufTinyModel model("llama", kI2sType);
   std::erase_if(model.file.keys, [](const auto& key) {

@@ -122,6 +122,24 @@ TEST(OpenCheckpoint, StagesHoldTheirLayersAndTables) {
   ExpectAllShards(*untied, ExpectTiny(tiny, 0.25f), {1, 4}, {1, 2});
 }
 
+TEST(OpenCheckpoint, TellsWhichTablesItRounds) {
+  const TempFolder folder, half_folder;
+  TinyModel tiny;
+  nlohmann::json config = TinyModel::Config();
+  config["tie_word_embeddings"] = false;
+  tiny.others["lm_head.weight"] = tiny.others["model.embed_tokens.weight"];
+  TinyModel::Write(folder, config, tiny.Packed(0.25f));
+  const auto exact = Open(folder.path());
+  ASSERT_NE(exact, nullptr);
+  EXPECT_THAT(exact->Rounded(), testing::IsEmpty());
+
+  tiny.others["lm_head.weight"].dtype = "F16";
+  TinyModel::Write(half_folder, config, tiny.Packed(0.25f));
+  const auto rounded = Open(half_folder.path());
+  ASSERT_NE(rounded, nullptr);
+  EXPECT_THAT(rounded->Rounded(), testing::ElementsAre("lm_head (F16)"));
+}
+
 TEST(OpenCheckpoint, DividesByTheScaleOfBitlinear) {
   const TempFolder folder;
   const TinyModel tiny;
