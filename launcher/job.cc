@@ -40,6 +40,9 @@ int Job::Run(MpiSession& mpi, const JobOptions& options, const Body& body) {
 
 // The control channel comes early and goes last: until then a lost rank ends the job, wherever the others wait for it.
 Job::Failure Job::RunToEnd(const Body& body) {
+  // More than Connect takes, whose errors say more.
+  if (mpi_.size() > 1)
+    start_watch_ = std::make_unique<StartWatch>(std::chrono::seconds(45), "not all ranks are connected");
   Failure failure = Prepare();
   if (failure.status.ok() && body.before_load) {
     const Plan plan{source_->config(), cuda_, threads_};

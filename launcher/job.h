@@ -17,6 +17,7 @@
 #include "launcher/local_ranks.h"
 #include "launcher/options.h"
 #include "launcher/output_file.h"
+#include "launcher/start_watch.h"
 #include "parallel/control_channel.h"
 #include "parallel/mpi_session.h"
 #include "parallel/process_grid.h"
@@ -157,6 +158,7 @@ class Job {
   // Set while RunCoordinator runs; the control channel's callbacks reach it through here.
   std::mutex coordinator_mutex_;
   Coordinator* coordinator_ = nullptr;
+  std::unique_ptr<StartWatch> start_watch_;  // until the ranks are connected
   std::unique_ptr<LocalRanks> local_ranks_;  // with more than one rank, as end_
   std::unique_ptr<JobEnd> end_;
 };

@@ -61,7 +61,9 @@ Job::Failure Job::Connect() {
   invitation = mpi_.Broadcast(invitation);
   if (mpi_.rank() != 0 && !invitation.empty()) status = Join(invitation);
   if (mpi_.rank() == 0 && status.ok()) status = server_->WaitForAll(kConnectLimit);
-  return Agree({status, kFailed});
+  const Failure failure = Agree({status, kFailed});
+  start_watch_.reset();
+  return failure;
 }
 
 absl::Status Job::Listen(std::string* invitation) {
@@ -158,8 +160,8 @@ void Job::EndProcess(const JobEnd::Cause& cause) {
   TellStatus(cause.exit_code);
   local_ranks_->KillStopped();
   const bool out_of_reach = cause.may_live >= 0 && !local_ranks_->Kill(cause.may_live);
-  const bool recovers = std::getenv("OMPI_MCA_orte_enable_recovery") != nullptr;
-  if (!LaunchListens() && !cause.told && (out_of_reach || recovers)) EndJobByLauncher(/*force=*/out_of_reach);
+  if (!LaunchListens() && !cause.told && (out_of_reach || LauncherRecovers()))
+    EndJobByLauncher(/*force=*/out_of_reach);
   std::_Exit(cause.exit_code);
 }
 

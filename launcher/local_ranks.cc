@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -71,6 +72,8 @@ void LocalRanks::KillStopped() const {
     if (process.file >= 0 && StatField(process.pid, kState) == "T") KillProcess(process.file);
   }
 }
+
+bool LauncherRecovers() { return std::getenv("OMPI_MCA_orte_enable_recovery") != nullptr; }
 
 bool EndJobByLauncher(bool force) {
   constexpr const char* kLaunchers[] = {"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"};

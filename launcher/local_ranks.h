@@ -31,6 +31,9 @@ class LocalRanks {
   std::vector<Process> processes_;  // [rank]
 };
 
+// Whether what has started this process lets ranks live on after one that was lost (mpirun --enable-recovery).
+bool LauncherRecovers();
+
 // Asks what has started this process (mpirun, or Open MPI's daemon on this host) to end the whole job, wherever its ranks
 // are; `force`: also where it cannot reach all of them. False where it was something else.
 bool EndJobByLauncher(bool force);

@@ -13,27 +13,14 @@
 #include "kernels/cpu/check_isa.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
+#include "launcher/rank_environment.h"
 #include "launcher/resources.h"
+#include "launcher/start_watch.h"
 #include "launcher/told_status.h"
 #include "parallel/mpi_session.h"
 
 namespace ternion {
 namespace {
-
-// Before MPI starts only the launcher's environment says which rank this is. Open MPI and PMIx (srun) set one
-// of these.
-bool IsFirstRank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
-    if (const char* rank = std::getenv(name)) return std::string(rank) == "0";
-  }
-  return true;
-}
-
-// One rank speaks for those that share a host's shortage.
-bool IsFirstOfHost() {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  return rank != nullptr ? std::string(rank) == "0" : IsFirstRank();
-}
 
 // A full disk, say: what was printed is lost, and a script must know.
 int CheckOutput(int status) {
@@ -91,7 +78,9 @@ int Main(int argc, char** argv) {
     return kBadArguments;
   }
   MaskSignals(SIG_BLOCK);
+  auto watch = std::make_unique<StartWatch>(std::chrono::seconds(60), "MPI has not started on all ranks");
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi = MpiSession::Start(&argc, &argv);
+  watch.reset();
   if (!mpi.ok()) {
     std::fprintf(stderr, "ternion: %s\n", std::string(mpi.status().message()).c_str());
     return kFailed;

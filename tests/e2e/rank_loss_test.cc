@@ -154,6 +154,27 @@ TEST(RankLossBeforeServing, EndsTheJob) {
   EXPECT_THAT(process->Err(), HasSubstr("rank 1 on "));
 }
 
+// Before the ranks are connected nothing but the time tells. `lost`: how the third rank of MPI's world starts.
+void ExpectEndOfStart(const std::vector<std::string>& lost, const std::string& error) {
+  const TempFolder folder;
+  const std::filesystem::path status_file = folder.path() / "status";
+  std::vector<std::string> arguments = {"generate", DemoModel(), "--ids=1,2", "--tp=3",
+                                        ":",        "-np",       "1",         LOST_AFTER_START};
+  arguments.insert(arguments.end(), lost.begin(), lost.end());
+  const auto process =
+      StartProgram(2, arguments, {"TERNION_EXIT_STATUS_FILE=" + status_file.string()}, {"--enable-recovery"});
+  EXPECT_TRUE(process->Wait(std::chrono::seconds(90)).has_value()) << process->Err();
+  ExpectNothingStaysBehind(*process);
+  std::string status;
+  std::ifstream(status_file) >> status;
+  EXPECT_EQ(status, "4") << process->Err();
+  EXPECT_THAT(process->Err(), HasSubstr(error));
+}
+
+TEST(RankLossWhileMpiStarts, EndsTheJob) { ExpectEndOfStart({}, "MPI has not started on all ranks"); }
+
+TEST(RankLossBeforeRanksConnect, EndsTheJob) { ExpectEndOfStart({"session"}, "not all ranks are connected"); }
+
 // It sends SIGTERM to all when one has died, and SIGKILL a second later.
 TEST(RankLossUnderPlainMpirun, IsNoDrain) {
   LossServer server(std::vector<std::string>{});
