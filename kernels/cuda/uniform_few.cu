@@ -170,11 +170,10 @@ class TeamOutput {
 constexpr int kFirstPartBarrier = 1, kFirstTeamBarrier = kFirstPartBarrier + kParts;
 
 // A part's warps share its units and round them, kAtOnce at a time, so that one does not wait for the other; the next ones are
-// on their way meanwhile. In the place of a unit that does not exist the last one is rounded again. `asked`: called when the
-// first are on their way.
-template <int kBits, int kSegment, int kTokens, int kTeams, typename Asked>
+// on their way meanwhile. In the place of a unit that does not exist the last one is rounded again.
+template <int kBits, int kSegment, int kTokens, int kTeams>
 __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int part, int team,
-                                          UnitInputs<kSegment, kTokens>* inputs, const Asked& asked) {
+                                          UnitInputs<kSegment, kTokens>* inputs) {
   constexpr int kAtOnce = kTokens == 1 && kTeams == 1 ? 2 : 1;
   const int part_begin = arguments.PartBegin(part), units = arguments.PartBegin(part + 1) - part_begin;
   const int begin = part_begin + units * team / kTeams, last = part_begin + units * (team + 1) / kTeams - 1;
@@ -186,7 +185,6 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
   };
   WaitForPrevious();
   load_next(begin);
-  asked();
 #pragma unroll 1
   for (int first = begin; first <= last; first += kAtOnce) {
     FloatUnit<kSegment, kTokens> from[kAtOnce];
@@ -225,7 +223,7 @@ __global__ void __launch_bounds__(kTeams* kParts* kWarp, 2)  // this kernel's an
   const int stride = static_cast<int>(gridDim.x) * kTeams * kRows;
   if (team < longer) ++turns;
   Ring ring(arguments, part, team * kRows, stride, turns, rings + warp * kRingStages);
-  RoundPart<kBits, kSegment, kTokens, kTeams>(arguments, part, block_team, inputs, [&] { ring.Complete(); });
+  RoundPart<kBits, kSegment, kTokens, kTeams>(arguments, part, block_team, inputs);
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
   int tile = team * kRows;
 #pragma unroll 1

@@ -4,7 +4,6 @@
 
 namespace ternion::cuda {
 
-// More delay what the kernel before still has to read.
 inline constexpr int kRingStages = 3;
 
 // A warp's share of weights in the order of use: the units of its part, of kRows tiles at a time. Either all stages are full
@@ -14,7 +13,8 @@ class UnitRing {
  public:
   using Stages = Stage[kRows];
 
-  // Fills all stages but one.
+  // Fills all stages (kFull) or all but one, one after the other: more on its way would delay what the kernel before still has to
+  // read.
   __device__ __forceinline__ UnitRing(const UniformArguments& arguments, int part, int first_tile, int stride,
                                       int turns, Stages* ring)
       : arguments_(arguments),
@@ -26,13 +26,12 @@ class UnitRing {
         left_(turns * (end_ - begin_)) {
     BeginTile();
 #pragma unroll 1
-    for (int i = 0; i < kRingStages - 1; ++i) Fill();
+    for (int i = 0; i < kRingStages - (kFull ? 0 : 1); ++i) {
+      AwaitCopies<0>();
+      Fill();
+    }
   }
 
-  // When the inputs are on their way, which the last of the weights is not to delay.
-  __device__ __forceinline__ void Complete() {
-    if constexpr (kFull) Fill();
-  }
   __device__ __forceinline__ const Stages& Current() {
     AwaitCopies<kFull ? kRingStages - 1 : kRingStages - 2>();
     __syncwarp();
