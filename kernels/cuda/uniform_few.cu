@@ -271,26 +271,24 @@ void LaunchFew(CudaBackend& backend, const UniformArguments& arguments, int64_t 
          static_cast<int>(groups / teams), static_cast<int>(groups % teams));
 }
 
-// Whether a multiprocessor has room for `blocks` of it.
+// Whether a block has room.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
-bool Fits(const CudaBackend& backend, const UniformArguments& arguments, size_t blocks) {
-  const size_t bytes = FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows, kTeams>(arguments.units) +
-                       kTeams * 2 * sizeof(TeamSums<kTokens, kRows, kTeams>);
-  const cudaDeviceProp& device = backend.properties();
-  return bytes <= device.sharedMemPerBlockOptin &&
-         blocks * (bytes + device.reservedSharedMemPerBlock) <= device.sharedMemPerMultiprocessor;
+bool Fits(const CudaBackend& backend, const UniformArguments& arguments) {
+  return FewBytes<kBits, kHalfScales, kSegment, kTokens, kRows, kTeams>(arguments.units) +
+             kTeams * 2 * sizeof(TeamSums<kTokens, kRows, kTeams>) <=
+         backend.properties().sharedMemPerBlockOptin;
 }
 
 // False where two tiles at a time do not fit.
 template <int kBits, bool kHalfScales, int kSegment, int kTokens>
 bool LaunchRows(CudaBackend& backend, const UniformArguments& arguments) {
-  if (!Fits<kBits, kHalfScales, kSegment, kTokens, 2, 1>(backend, arguments, 1)) return false;
+  if (!Fits<kBits, kHalfScales, kSegment, kTokens, 2, 1>(backend, arguments)) return false;
   const int64_t tiles = arguments.tile_count, processors = backend.multiprocessors();
   if constexpr (kTokens == 1) {
     // A tile for each team at most: then time is what a warp waits for, and the teams share the rounding.
     constexpr int kTeams = 3;
     if (tiles <= kTeams * processors &&
-        Fits<kBits, kHalfScales, kSegment, kTokens, 1, kTeams>(backend, arguments, 2)) {
+        Fits<kBits, kHalfScales, kSegment, kTokens, 1, kTeams>(backend, arguments)) {
       LaunchFew<kBits, kHalfScales, kSegment, kTokens, 1, kTeams>(backend, arguments, processors);
       return true;
     }
