@@ -168,6 +168,7 @@ class TeamOutput {
 
 // Barriers: of the teams' warps of a part, of the parts' warps of a team.
 constexpr int kFirstPartBarrier = 1, kFirstTeamBarrier = kFirstPartBarrier + kParts;
+constexpr int kMostTeams = 16 - kFirstTeamBarrier;
 
 // A part's warps share its units and round them, kAtOnce at a time, so that one does not wait for the other; the next ones are
 // on their way meanwhile. In the place of a unit that does not exist the last one is rounded again.
@@ -183,7 +184,6 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
 #pragma unroll
     for (int i = 0; i < kAtOnce; ++i) next[i].Load(arguments, 0, min(first + i, last));
   };
-  WaitForPrevious();
   load_next(begin);
 #pragma unroll 1
   for (int first = begin; first <= last; first += kAtOnce) {
@@ -209,6 +209,7 @@ __device__ __forceinline__ void RoundPart(const UniformArguments& arguments, int
 template <int kBits, bool kHalfScales, int kSegment, int kTokens, int kRows, int kTeams>
 __global__ void __launch_bounds__(kTeams* kParts* kWarp, 2)  // this kernel's and the next one's
     UniformFew(UniformArguments arguments, int turns, int longer) {
+  static_assert(kTeams <= kMostTeams);
   StartNext();
   using Product = FewProduct<kBits, kHalfScales, kSegment, kTokens>;
   using Ring = UnitRing<typename Product::Stage, kRows, (kTeams > 1)>;
@@ -223,6 +224,7 @@ __global__ void __launch_bounds__(kTeams* kParts* kWarp, 2)  // this kernel's an
   const int stride = static_cast<int>(gridDim.x) * kTeams * kRows;
   if (team < longer) ++turns;
   Ring ring(arguments, part, team * kRows, stride, turns, rings + warp * kRingStages);
+  WaitForPrevious();
   RoundPart<kBits, kSegment, kTokens, kTeams>(arguments, part, block_team, inputs);
   const int begin = arguments.PartBegin(part), end = arguments.PartBegin(part + 1);
   int tile = team * kRows;
@@ -241,6 +243,8 @@ __global__ void __launch_bounds__(kTeams* kParts* kWarp, 2)  // this kernel's an
     const bool is_last = turn + 1 == turns;
     if (before + 1 < kTurns && !is_last) continue;
     if constexpr (kTeams > 1) {
+      // The first part's warp stores all.
+      static_assert(kTurns * kRows * kTokens * kUniformTile <= kWarp);
       if (is_last && part > 0) {
         ArriveAtBarrier<kParts * kWarp>(kFirstTeamBarrier + block_team);
         return;
