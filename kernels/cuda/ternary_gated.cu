@@ -111,9 +111,12 @@ class GatedRing {
       PublishStages();
     }
     __syncwarp();
-    // All of the gate's.
+    // All of the gate's, one after the other: what the kernels before still have to read must not wait behind all of it.
 #pragma unroll 1
-    for (int i = 0; i < work.shape.stages; ++i) Fill(i);
+    for (int i = 0; i < work.shape.stages; ++i) {
+      if (i > 0) WaitStage(barriers_ + i - 1, 0);
+      Fill(i);
+    }
   }
 
   // The next share has come: units [unit][plane][lane].

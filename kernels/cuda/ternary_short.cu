@@ -1,11 +1,11 @@
-// 1 to 4 tokens, where all that a block reads of the weights fits into its shared memory at once: the matmul is then a
+// 1 to 4 tokens, where all that a block reads of the weights is on its multiprocessor at once: the matmul is then a
 // chain of latencies behind the kernel before it, and what counts is how few instructions one warp has to run from the
 // input to the output. As in kernels/cuda/ternary_decode.cu a code's bit planes are the columns of a binary product.
 //
-// A block takes neighbouring tiles of 16 outputs. A warp has one tile of one matrix, or a part of its inputs, in one copy,
-// and all warps make the planes of the codes. The copies are under way long before the kernel before this one is done,
-// since a multiprocessor has room for several such blocks; so they are not started all at once, lest what that kernel reads
-// wait behind them.
+// A block takes neighbouring tiles of 16 outputs. A warp has one tile of one matrix, or a part of its inputs, in one copy, but
+// for what its registers hold where shared memory does not suffice, and all warps make the planes of the codes. The copies
+// are under way long before the kernel before this one is done, since a multiprocessor has room for several such blocks; so
+// they are not started all at once, lest what that kernel reads wait behind them.
 #include <algorithm>
 #include <utility>
 
@@ -21,7 +21,11 @@ namespace ternion::cuda {
 namespace {
 
 constexpr int kMostWarps = 16;
-constexpr int kWarpsAhead = 8;  // whose copies are on their way together
+constexpr int kHeldUnits = 2;  // that a warp holds in registers: more would not leave enough of them
+// A block's weights on their way together. So many keep memory busy; more delay what the kernel before still has to read.
+constexpr int64_t kLeastAhead = 16 << 10;
+constexpr int64_t kMostAhead = 32 << 10;
+constexpr int64_t kGatedAhead = 24 << 10;
 
 // The launch, and where things lie in shared memory, in bytes: first a barrier a warp.
 struct ShortShape {
@@ -32,7 +36,9 @@ struct ShortShape {
   Division tiles;  // among the blocks
   Division units;  // among the parts
   Division made;   // planes of units, among the warps
-  int weights;     // [tiles * matrices * parts][units.most()] units
+  int ahead;       // warps whose weights are on their way together
+  int held;        // units of a warp's part, its last ones, that wait in registers
+  int weights;     // [tiles * matrices][tile_units - parts * held] units
   int planes;      // [tokens][units][32] pairs of words
   int sums;        // [tiles][matrices][tokens][16], then [tokens] of codes
   int bytes;
@@ -90,9 +96,34 @@ __device__ __forceinline__ uint64_t* BarrierOf(int warp) {
   return reinterpret_cast<uint64_t*>(DynamicShared()) + warp;
 }
 
+// A lane's share of some units.
+template <int kUnits>
+struct HeldUnits {
+  uint4 planes[kUnits][2];
+};
+template <>
+struct HeldUnits<0> {};
+
+// Not moved behind the wait for the kernel before.
+__device__ __forceinline__ uint4 LoadWeights(const uint8_t* from) {
+  uint4 x;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "l"(from)
+               : "memory");
+  return x;
+}
+
+// Where in shared memory the warp's copied units begin.
+template <int kHeld>
+__device__ __forceinline__ int CopiedWeights(const ShortShape& shape, int item, const Part& units) {
+  return shape.weights + (item * shape.tile_units + units.first - WarpIndex() * kHeld) * kUnitBytes;
+}
+
 // The warp's part of its tile is on its way. The whole block calls it.
+template <int kHeld>
 __device__ __forceinline__ void FetchWeights(const ShortWork& work, int matrices, const Part& tiles, int item,
-                                             const Part& units) {
+                                             const Part& units, HeldUnits<kHeld>& held) {
   const ShortShape& shape = work.shape;
   uint64_t* const barrier = BarrierOf(WarpIndex());
   if (Lane() == 0) {
@@ -101,13 +132,22 @@ __device__ __forceinline__ void FetchWeights(const ShortWork& work, int matrices
   }
   __syncthreads();
   if (item >= tiles.count * matrices) return;
-  if (WarpIndex() >= kWarpsAhead) WaitShared(SharedAddress(BarrierOf(WarpIndex() - kWarpsAhead)));
+  if (WarpIndex() >= shape.ahead) WaitShared(SharedAddress(BarrierOf(WarpIndex() - shape.ahead)));
   const uint8_t* const weights = item % matrices == 0 ? work.rows.matmul.weights : work.rows.up_weights;
   const int64_t unit = static_cast<int64_t>(tiles.first + item / matrices) * shape.tile_units + units.first;
-  AnnounceStage(barrier, units.count * kUnitBytes);
-  CopyToStage(DynamicShared() + shape.weights + WarpIndex() * shape.units.most() * kUnitBytes,
-              weights + unit * kUnitBytes, units.count * kUnitBytes, barrier);
+  const int copied = (units.count - kHeld) * kUnitBytes;
+  AnnounceStage(barrier, copied);
+  CopyToStage(DynamicShared() + CopiedWeights<kHeld>(shape, item, units), weights + unit * kUnitBytes, copied,
+              barrier);
   EndStage(barrier);
+  if constexpr (kHeld > 0) {
+    const uint8_t* const from = weights + unit * kUnitBytes + copied + Lane() * 16;
+#pragma unroll
+    for (int u = 0; u < kHeld; ++u) {
+      held.planes[u][0] = LoadWeights(from + u * kUnitBytes);
+      held.planes[u][1] = LoadWeights(from + u * kUnitBytes + kPlaneBytes);
+    }
+  }
 }
 
 // Makes the planes of some units, where the lanes of all warps find theirs; the sums of the codes are added to the rows'.
@@ -141,15 +181,15 @@ __device__ __forceinline__ void MakePlanes(const ShortWork& work, const Part& ma
 }
 
 // Adds the products of the warp's part of its tile to the tile's sums [tokens][16].
-template <int kTokens>
-__device__ __forceinline__ void Multiply(uint32_t weights, uint32_t planes, int tile_units, int count,
-                                         uint32_t sums) {
+template <int kTokens, int kHeld>
+__device__ __forceinline__ void Multiply(uint32_t weights, const HeldUnits<kHeld>& held, uint32_t planes,
+                                         int tile_units, int count, uint32_t sums) {
   const int g = Lane() / 4, q = Lane() % 4;
   weights += Lane() * 16;
   planes += Lane() * 8;
   int counts[kTokens][2][4] = {};
 #pragma unroll 2
-  for (int u = 0; u < count; ++u) {
+  for (int u = 0; u < count - kHeld; ++u) {
     const uint4 plane0 = LoadShared16(weights + u * kUnitBytes);
     const uint4 plane1 = LoadShared16(weights + u * kUnitBytes + kPlaneBytes);
 #pragma unroll
@@ -157,6 +197,15 @@ __device__ __forceinline__ void Multiply(uint32_t weights, uint32_t planes, int 
       const uint2 code = LoadShared8(planes + (t * tile_units + u) * kWarp * 8);
       BinaryMma(plane0, code, counts[t][0]);
       BinaryMma(plane1, code, counts[t][1]);
+    }
+  }
+  if constexpr (kHeld > 0) {
+    static_assert(kTokens == 1);
+#pragma unroll
+    for (int u = 0; u < kHeld; ++u) {
+      const uint2 code = LoadShared8(planes + (count - kHeld + u) * kWarp * 8);
+      BinaryMma(held.planes[u][0], code, counts[0][0]);
+      BinaryMma(held.planes[u][1], code, counts[0][1]);
     }
   }
 #pragma unroll
@@ -222,14 +271,15 @@ struct Output {
   }
 };
 
-template <int kTokens, int kMatrices>
+template <int kTokens, int kMatrices, int kHeld>
 __global__ void __launch_bounds__(kMostWarps* kWarp, 2) ShortKernel(const __grid_constant__ ShortWork work) {
   StartNext();
   const ShortShape& shape = work.shape;
   const Part tiles = shape.tiles.part(static_cast<int>(blockIdx.x));
   const int item = WarpIndex() / shape.parts;
   const Part units = shape.units.part(WarpIndex() - item * shape.parts);
-  FetchWeights(work, kMatrices, tiles, item, units);
+  HeldUnits<kHeld> held;
+  FetchWeights(work, kMatrices, tiles, item, units, held);
   uint32_t shared = SharedAddress(DynamicShared());
   asm volatile("" : "+r"(shared));  // else it is made anew at every use
   const int items = tiles.count * kMatrices, item_bytes = kTokens * kTileOutputs * 4;
@@ -248,7 +298,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 2) ShortKernel(const __grid
   __syncthreads();
   if (item < items) {
     WaitShared(shared + 8 * WarpIndex());
-    Multiply<kTokens>(shared + shape.weights + WarpIndex() * shape.units.most() * kUnitBytes,
+    Multiply<kTokens>(shared + CopiedWeights<kHeld>(shape, item, units), held,
                       shared + shape.planes + units.first * kWarp * 8, shape.tile_units, units.count,
                       sums + item * item_bytes);
   }
@@ -263,12 +313,38 @@ int64_t MostBytes(const CudaBackend& backend) {
                               properties.reservedSharedMemPerBlock);
 }
 
+constexpr int64_t kBarriersAndGaps = 256;
+
 // How many tiles of one matrix a block has room for.
 int64_t TilesThatFit(const CudaBackend& backend, const RowsWork& work) {
-  constexpr int64_t kBarriersAndGaps = 256;
   const int64_t units = Units(work.matmul.inputs), tokens = work.matmul.tokens;
   const int64_t room = MostBytes(backend) - kBarriersAndGaps - tokens * (units * kUnitInputs + 4);
   return std::min<int64_t>(kMostWarps, room / (units * kUnitBytes + tokens * kTileOutputs * 4));
+}
+
+// Of a tile, where a block has `items` tiles of one matrix.
+int64_t PartsOf(int64_t units, int64_t items) {
+  return CeilDivide(units, CeilDivide(units, std::clamp<int64_t>(kMostWarps / items, 1, units)));
+}
+
+// How many units each warp has to hold in registers for a block to have room for so many tiles of one matrix; -1: it has none
+// even so. Only one token's matrix leaves the registers.
+int64_t HeldToFit(const CudaBackend& backend, const RowsWork& work, int64_t items) {
+  if (items <= TilesThatFit(backend, work)) return 0;
+  if (work.matrices() == 2 || work.matmul.tokens > 1 || items > kMostWarps) return -1;
+  const int64_t units = Units(work.matmul.inputs), parts = PartsOf(units, items);
+  const int64_t all =
+      kBarriersAndGaps + units * kUnitInputs + 4 + items * (units * kUnitBytes + kTileOutputs * 4);
+  const bool copies = units / parts > kHeldUnits;  // of the smallest part too
+  return copies && all - items * parts * kHeldUnits * kUnitBytes <= MostBytes(backend) ? kHeldUnits : -1;
+}
+
+// How many of the warps' copies are on their way together.
+int64_t WarpsAhead(int64_t tokens, int64_t matrices, int64_t block_bytes, int64_t part_bytes) {
+  if (tokens > 1) return kMostWarps / 2;
+  const int64_t bytes =
+      matrices == 2 ? kGatedAhead : std::clamp<int64_t>(block_bytes / 4, kLeastAhead, kMostAhead);
+  return std::max<int64_t>(1, (bytes + part_bytes / 2) / part_bytes);
 }
 
 // A block a multiprocessor, since two leave little room for the kernels that follow; two for a gated unit, where that spares
@@ -276,17 +352,18 @@ int64_t TilesThatFit(const CudaBackend& backend, const RowsWork& work) {
 // not fit.
 int64_t BlocksOf(const CudaBackend& backend, const RowsWork& work) {
   const int64_t tiles = Tiles(work.matmul.outputs), matrices = work.matrices();
-  const int64_t processors = backend.multiprocessors(), fit = TilesThatFit(backend, work);
-  if (CeilDivide(tiles, processors) * matrices <= fit) {
+  const int64_t processors = backend.multiprocessors();
+  if (HeldToFit(backend, work, CeilDivide(tiles, processors) * matrices) >= 0) {
     if (matrices == 2) return CeilDivide(tiles, CeilDivide(tiles, 2 * processors));
     return std::min(tiles, processors);
   }
+  const int64_t fit = TilesThatFit(backend, work);
   if (matrices == 2 || work.matmul.tokens > 1 || fit <= 0) return 0;
   const int64_t blocks = CeilDivide(tiles, fit);
   return blocks <= 2 * processors ? blocks : 0;
 }
 
-// As many parts of a tile as there are warps and, the largest part counting, memory for; warps for every unit's planes.
+// As many parts of a tile as there are warps for; warps for every unit's planes.
 ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
   const int64_t tiles = Tiles(work.matmul.outputs), units = Units(work.matmul.inputs);
   const int64_t tokens = work.matmul.tokens, matrices = work.matrices();
@@ -294,11 +371,11 @@ ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
   shape.blocks = static_cast<int>(BlocksOf(backend, work));
   shape.tiles = Division::Of(tiles, shape.blocks);
   const int64_t items = shape.tiles.most() * matrices;
-  const int64_t most_units = TilesThatFit(backend, work) * units / items;
-  int64_t part_units = CeilDivide(units, std::clamp<int64_t>(kMostWarps / items, 1, units));
-  while (CeilDivide(units, part_units) * part_units > most_units) ++part_units;
-  shape.parts = static_cast<int>(CeilDivide(units, part_units));
+  shape.held = static_cast<int>(HeldToFit(backend, work, items));
+  shape.parts = static_cast<int>(PartsOf(units, items));
   shape.units = Division::Of(units, shape.parts);
+  shape.ahead = static_cast<int>(
+      WarpsAhead(tokens, matrices, items * units * kUnitBytes, shape.units.most() * kUnitBytes));
   shape.warps = static_cast<int>(std::max(items * shape.parts, std::min<int64_t>(units, kMostWarps)));
   shape.made = Division::Of(units, shape.warps);
   shape.tile_units = static_cast<int>(units);
@@ -306,16 +383,16 @@ ShortShape ShapeOf(const CudaBackend& backend, const RowsWork& work) {
   const auto place = [&end](int64_t bytes) {
     return static_cast<int>(std::exchange(end, end + CeilDivide(bytes, 16) * 16));
   };
-  shape.weights = place(items * shape.parts * shape.units.most() * kUnitBytes);
+  shape.weights = place(items * (units - shape.parts * shape.held) * kUnitBytes);
   shape.planes = place(tokens * units * kUnitInputs);
   shape.sums = place((items * kTileOutputs + 1) * tokens * 4);
   shape.bytes = static_cast<int>(end);
   return shape;
 }
 
-template <int kTokens, int kMatrices>
+template <int kTokens, int kMatrices, int kHeld = 0>
 void LaunchShort(CudaBackend& backend, const ShortWork& work) {
-  const auto kernel = ShortKernel<kTokens, kMatrices>;
+  const auto kernel = ShortKernel<kTokens, kMatrices, kHeld>;
   const size_t bytes = static_cast<size_t>(work.shape.bytes);
   AllowSharedMemory(kernel, static_cast<size_t>(MostBytes(backend)));
   Launch(backend.launch_stream(), kernel,
@@ -336,6 +413,9 @@ void TernaryShort(CudaBackend& backend, const RowsWork& work, Epilogue epilogue)
   const ShortWork all{work, epilogue, ShapeOf(backend, work)};
   ForDecodeTokens(work.matmul.tokens, [&](auto tokens) {
     if (work.matrices() == 2) return LaunchShort<tokens(), 2>(backend, all);
+    if constexpr (tokens() == 1) {
+      if (all.shape.held > 0) return LaunchShort<1, 1, kHeldUnits>(backend, all);
+    }
     LaunchShort<tokens(), 1>(backend, all);
   });
 }

@@ -223,12 +223,13 @@ TEST_P(TernaryMatmulTest, VeryLargeSparseInputs) {
   }
 }
 
-// Matrices of which a GPU's block holds all its weights, but a multiprocessor has two blocks; parts of a tile are uneven.
-TEST_P(TernaryMatmulTest, TwoBlocksEach) {
+// Matrices of which a GPU's block holds all its weights, in registers too (but with two tokens), or half the weights of a
+// multiprocessor that has two blocks; parts of a tile are uneven.
+TEST_P(TernaryMatmulTest, HeldWhole) {
   if (GetParam().layout == TernaryLayout::kByInput || GetParam().backend.family != "cuda") {
     GTEST_SKIP() << "for the GPU";
   }
-  const int64_t shapes[][2] = {{2153, 15360}, {6367, 8448}};
+  const int64_t shapes[][2] = {{2153, 15360}, {6367, 8448}, {8000, 8192}, {4000, 14336}};
   for (const auto& [outputs, inputs] : shapes) {
     for (int64_t tokens : {1, 2}) ExpectExactOfPlaces(outputs, inputs, tokens, {0.9, 1.0});
   }
