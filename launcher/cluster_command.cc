@@ -1,7 +1,5 @@
 #include "launcher/cluster_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -12,15 +10,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "kernels/status.h"
+#include "launcher/host_name.h"
 #include "launcher/told_status.h"
 
 namespace ternion {
 namespace {
 
 bool IsThisHost(const std::string& name) {
-  char here[256] = {};
-  gethostname(here, sizeof(here) - 1);
-  return name == "localhost" || name == "127.0.0.1" || name == "::1" || name == here;
+  return name == "localhost" || name == "127.0.0.1" || name == "::1" || name == HostName();
 }
 
 void Append(std::vector<std::string>* to, const std::vector<std::string>& more) {

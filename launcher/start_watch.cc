@@ -1,11 +1,10 @@
 #include "launcher/start_watch.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 
 #include "launcher/exit_code.h"
+#include "launcher/host_name.h"
 #include "launcher/local_ranks.h"
 #include "launcher/rank_environment.h"
 #include "launcher/told_status.h"
@@ -16,13 +15,11 @@ namespace {
 [[noreturn]] void EndTheJob(std::chrono::seconds limit, const std::string& late) {
   const bool speaks = IsFirstOfHost();
   if (speaks) {
-    char host[256] = {};
-    gethostname(host, sizeof(host) - 1);
     std::fprintf(
         stderr,
         "ternion: rank %d on %s: %s after %lld s; one was lost, is stopped or waits for a file: the job "
         "ends\n",
-        LaunchedRank(), host, late.c_str(), static_cast<long long>(limit.count()));
+        LaunchedRank(), HostName().c_str(), late.c_str(), static_cast<long long>(limit.count()));
   }
   TellStatus(kLostRank);
   if (speaks && !LaunchListens() && LauncherRecovers()) EndJobByLauncher(/*force=*/true);
