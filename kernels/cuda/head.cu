@@ -12,6 +12,7 @@
 #include "kernels/cuda/bfloat16_terms.cuh"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/read_once.cuh"
 #include "kernels/cuda/rows.cuh"
 
 namespace ternion::cuda {
@@ -105,9 +106,7 @@ struct TableBatch {
       uint4& to = words[half][step];
       to = {0, 0, 0, 0};
       if (begin + step * kStep + Lane() % 4 * 8 < h) {
-        asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w)
-                     : "l"(lane_words[half] + begin + step * kStep));
+        to = ReadOnce(lane_words[half] + begin + step * kStep);
       }
     }
   }

@@ -3,6 +3,7 @@
 #include "kernels/cuda/arrange_codes.h"
 #include "kernels/cuda/bulk_copy.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/read_once.cuh"
 #include "kernels/cuda/ternary_layout.h"
 #include "kernels/cuda/wgmma.cuh"
 
@@ -132,14 +133,6 @@ class Ring {
   uint32_t refill_phase_ = 0;
 };
 
-__device__ __forceinline__ uint4 LoadWeights(const uint8_t* from) {
-  uint4 words;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-               : "l"(from));
-  return words;
-}
-
 // The codes of a lane's words of a unit's two planes: bits 2 f, 2 f + 1 of every byte of even[e] are the code of plane bit
 // 2 f, those of odd that of plane bit 2 f + 1.
 __device__ __forceinline__ void PairPlanes(const uint4& plane0, const uint4& plane1, uint32_t (&even)[4],
@@ -176,8 +169,8 @@ class WeightStream {
 
  private:
   __device__ void Fetch() {
-    low_ = LoadWeights(from_);
-    high_ = LoadWeights(from_ + kPlaneBytes);
+    low_ = ReadOnce(from_);
+    high_ = ReadOnce(from_ + kPlaneBytes);
   }
 
   const uint8_t* from_;

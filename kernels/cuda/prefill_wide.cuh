@@ -264,8 +264,8 @@ class WideWeights {
 
  private:
   __device__ void Fetch() {
-    low_ = LoadWeights(from_);
-    high_ = LoadWeights(from_ + kPlaneBytes);
+    low_ = ReadOnce(from_);
+    high_ = ReadOnce(from_ + kPlaneBytes);
   }
 
   const int64_t units_;

@@ -42,10 +42,11 @@ struct DecodeWork {
 
 // A warp's share of its block's weights, in the order of use: tile by tile, of each tile matrix by matrix, of each
 // matrix chunks of stage_units units.
-template <int kTokens, int kMatrices>
+template <int kMatrices>
 class WeightRing {
  public:
-  __device__ WeightRing(const DecodeWork& work, const Part& tiles, const Part& units)
+  // `one_by_one`: a stage is not filled before the last one is full.
+  __device__ WeightRing(const DecodeWork& work, const Part& tiles, const Part& units, bool one_by_one)
       : weights_(work.rows.matmul.weights),
         up_weights_(work.rows.up_weights),
         tile_units_(work.shape.tile_units),
@@ -62,12 +63,9 @@ class WeightRing {
       PublishStages();
     }
     __syncwarp();
-    // One token's matrix one stage after the other: what the kernels before still have to read must not wait behind all of
-    // it. More tokens and gated units are faster without.
-    constexpr bool kOneByOne = kTokens == 1 && kMatrices == 1;
 #pragma unroll 1
     for (int i = 0; i < stages_ && item_ != items_; ++i) {
-      if (kOneByOne && i > 0) WaitStage(barriers_ + i - 1, 0);
+      if (one_by_one && i > 0) WaitStage(barriers_ + i - 1, 0);
       Fill(i);
     }
   }
@@ -183,8 +181,8 @@ __device__ __forceinline__ void AddTile(const int (&counts)[kTokens][2][4], cons
 // The warp's share of every tile of the block.
 template <int kTokens, int kMatrices>
 __device__ __forceinline__ void Multiply(const DecodeWork& work, const Part& tiles, const Part& units,
-                                         const int (&code_sums)[kTokens],
-                                         WeightRing<kTokens, kMatrices>& ring, int* sums) {
+                                         const int (&code_sums)[kTokens], WeightRing<kMatrices>& ring,
+                                         int* sums) {
   for (int item = 0; item < tiles.count * kMatrices; ++item) {
     int counts[kTokens][2][4] = {};
     for (int begin = 0; begin < units.count; begin += work.shape.stage_units) {
@@ -277,7 +275,9 @@ __global__ void __launch_bounds__(kMostShares* kWarp, 2)
   StartNext();
   const Part tiles = work.shape.tiles.part(static_cast<int>(blockIdx.x));
   const Part units = work.shape.units.part(WarpIndex());
-  WeightRing<kTokens, kMatrices> ring(work, tiles, units);
+  // What the kernels before still have to read must not wait behind all of a ring; with more tokens, and of gated units, it
+  // costs less than filling slowly.
+  WeightRing<kMatrices> ring(work, tiles, units, /*one_by_one=*/kTokens == 1 && kMatrices == 1);
   int* const sums = reinterpret_cast<int*>(DynamicShared() + work.shape.sums);
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < tiles.count * kMatrices * kTokens * kTileOutputs;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "kernels/cuda/decode_planes.cuh"
+#include "kernels/cuda/read_once.cuh"
 #include "kernels/cuda/ternary_decode.cuh"
 #include "kernels/cuda/ternary_division.cuh"
 #include "kernels/cuda/ternary_epilogue.cuh"
@@ -104,16 +105,6 @@ struct HeldUnits {
 template <>
 struct HeldUnits<0> {};
 
-// Not moved behind the wait for the kernel before.
-__device__ __forceinline__ uint4 LoadWeights(const uint8_t* from) {
-  uint4 x;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-               : "l"(from)
-               : "memory");
-  return x;
-}
-
 // Where in shared memory the warp's copied units begin.
 template <int kHeld>
 __device__ __forceinline__ int CopiedWeights(const ShortShape& shape, int item, const Part& units) {
@@ -144,8 +135,8 @@ __device__ __forceinline__ void FetchWeights(const ShortWork& work, int matrices
     const uint8_t* const from = weights + unit * kUnitBytes + copied + Lane() * 16;
 #pragma unroll
     for (int u = 0; u < kHeld; ++u) {
-      held.planes[u][0] = LoadWeights(from + u * kUnitBytes);
-      held.planes[u][1] = LoadWeights(from + u * kUnitBytes + kPlaneBytes);
+      held.planes[u][0] = ReadOnce(from + u * kUnitBytes);
+      held.planes[u][1] = ReadOnce(from + u * kUnitBytes + kPlaneBytes);
     }
   }
 }

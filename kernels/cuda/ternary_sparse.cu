@@ -6,6 +6,7 @@
 // reading.
 #include "kernels/cuda/bulk_copy.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/read_once.cuh"
 #include "kernels/cuda/ternary_epilogue.cuh"
 #include "kernels/cuda/ternary_mma.cuh"
 #include "kernels/cuda/ternary_sparse.h"
@@ -108,9 +109,8 @@ __device__ __forceinline__ void MakeList(const int8_t* codes, int count, uint32_
 template <int kColumns>
 __device__ __forceinline__ void LoadWords(const uint8_t* from, uint32_t (&words)[kColumns]) {
   if constexpr (kColumns == 4) {
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-                 : "l"(from));
+    const uint4 four = ReadOnce(from);
+    words[0] = four.x, words[1] = four.y, words[2] = four.z, words[3] = four.w;
   } else {
     static_assert(kColumns == 2);
     asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];"

@@ -59,7 +59,7 @@ def main():
     parser.add_argument("--pid", type=int, required=True, help="of the server: rank 0")
     parser.add_argument("--connections", type=int, default=5000)
     parser.add_argument("--limit-mb", type=float, default=100)
-    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--tls", action="store_true", help="speak TLS")
     arguments = parser.parse_args()
     tls = None
     if arguments.tls:
